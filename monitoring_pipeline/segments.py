@@ -27,11 +27,15 @@ def segment_tags(key: str) -> dict[str, str]:
 
     >>> segment_tags("channel=web&region=EU")
     {'channel': 'web', 'region': 'EU'}
+
+    Raises ValueError for a text that is no key.
     """
     if key == OVERALL:
         return {}
-    pairs = (pair.split("=", 1) for pair in key.split("&"))
-    return {_unescape(name): _unescape(value) for name, value in pairs}
+    pairs = [pair.partition("=") for pair in key.split("&")]
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError(f"{key!r} is not a segment such as 'channel=web&region=EU'")
+    return {_unescape(name): _unescape(value) for name, _, value in pairs}
 
 
 def segment_label(key: str) -> str:

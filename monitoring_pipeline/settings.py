@@ -11,6 +11,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+DEFAULT_ORGANISATION = "org-0"
+
 
 class Settings(BaseSettings):
     """What one workspace runs with."""
@@ -23,7 +25,9 @@ class Settings(BaseSettings):
     store_url: str | None = Field(
         default=None, description="SQLAlchemy URL of the store; SQLite inside the home unless set."
     )
-    organisation: str = Field(default="org-0", description="Organisation of datasets that name none.")
+    organisation: str = Field(
+        default=DEFAULT_ORGANISATION, description="Organisation of datasets that name none."
+    )
     now: datetime | None = Field(
         default=None, description="Pretend that it is this time (replays, demonstrations)."
     )

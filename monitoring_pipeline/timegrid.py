@@ -7,11 +7,13 @@ whole granules since the granule that holds 1970-01-01, so that windows become i
 
 from __future__ import annotations
 
+import calendar
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST_MONDAY = datetime(1969, 12, 29, tzinfo=UTC)
+# Where sums of moments and durations stop, so that "P9999Y ago" is a moment and buckets around it exist.
+_EARLIEST, _LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
 
 
 def utc(moment: datetime) -> datetime:
@@ -46,7 +50,7 @@ def parse_moment(text: str) -> datetime:
     cleaned = re.sub(r"(T\d{2}:\d{2}):\d{3}Z$", r"\1:00Z", text.strip())
     try:
         return utc(datetime.fromisoformat(cleaned))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(
             f"{text!r} is not an ISO-8601 time such as 2026-01-31 or 2026-01-31T00:00:00Z"
         ) from None
@@ -188,64 +192,132 @@ class Duration:
     @classmethod
     def parse(cls, value: str | float) -> Duration:
         """Read `P1DT18H`, `P2W`, `P1M`, or a plain number of seconds. Raises ValueError."""
-        if isinstance(value, (int, float)):
-            return cls(length=timedelta(seconds=value))
-        text = value.strip()
-        if re.fullmatch(r"\d+(\.\d+)?", text):
+        try:
+            return cls._parse(str(value).strip())
+        except (ValueError, OverflowError):
+            raise ValueError(
+                f"{value!r} is not an ISO-8601 duration such as PT6H, P1DT12H, P2W or P1M, nor a number of seconds"
+            ) from None
+
+    @classmethod
+    def _parse(cls, text: str) -> Duration:
+        if re.fullmatch(r"\d+(\.\d+)?(e\+?\d+)?", text):
             return cls(length=timedelta(seconds=float(text)))
         match = _DURATION.fullmatch(text)
         if match is None:
-            raise ValueError(f"{value!r} is not an ISO-8601 duration such as PT6H, P1DT12H, P2W or P1M")
-        part = {name: float(amount) if amount else 0.0 for name, amount in match.groupdict().items()}
+            raise ValueError(text)
+        part = {name: amount or "0" for name, amount in match.groupdict().items()}
         return cls(
-            months=int(part["years"] * 12 + part["months"]),
+            months=int(part["years"]) * 12 + int(part["months"]),
             length=timedelta(
-                weeks=part["weeks"],
-                days=part["days"],
-                hours=part["hours"],
-                minutes=part["minutes"],
-                seconds=part["seconds"],
+                days=7 * int(part["weeks"]) + int(part["days"]),
+                hours=int(part["hours"]),
+                minutes=int(part["minutes"]),
+                seconds=float(part["seconds"]),
             ),
         )
 
     def after(self, moment: datetime) -> datetime:
-        """`moment` plus this duration. A month after January 31 is the last day of February."""
-        return _add_months(moment, self.months) + self.length
+        """`moment` plus this duration, at most the year 9998. A month after January 31 is the last of February."""
+        try:
+            return min(_add_months(utc(moment), self.months) + self.length, _LATEST)
+        except (ValueError, OverflowError):
+            return _LATEST
 
     def before(self, moment: datetime) -> datetime:
-        """`moment` minus this duration."""
-        return _add_months(moment - self.length, -self.months)
+        """`moment` minus this duration, at least the year 2."""
+        try:
+            return max(_add_months(utc(moment) - self.length, -self.months), _EARLIEST)
+        except (ValueError, OverflowError):
+            return _EARLIEST
 
     def __str__(self) -> str:
         days, rest = divmod(self.length, timedelta(days=1))
         hours, rest = divmod(rest, timedelta(hours=1))
         minutes, rest = divmod(rest, timedelta(minutes=1))
-        seconds = rest.total_seconds()
+        seconds = f"{rest.seconds}.{rest.microseconds:06}".rstrip("0").rstrip(".") if rest else ""
         date = f"{self.months}M" * bool(self.months) + f"{days}D" * bool(days)
-        time = f"{hours}H" * bool(hours) + f"{minutes}M" * bool(minutes) + f"{seconds:g}S" * bool(seconds)
+        time = f"{hours}H" * bool(hours) + f"{minutes}M" * bool(minutes) + f"{seconds}S" * bool(seconds)
         return f"P{date}" + (f"T{time}" if time else "") if date or time else "PT0S"
 
 
 def _add_months(moment: datetime, months: int) -> datetime:
-    if months == 0:
-        return moment
-    index = moment.year * 12 + moment.month - 1 + months
-    year, month = divmod(index, 12)
-    following = datetime(year + (month == 11), (month + 1) % 12 + 1, 1, tzinfo=UTC)
-    last_day = (following - timedelta(days=1)).day
+    year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
+    if not 1 <= year <= 9999:
+        raise OverflowError(f"there is no year {year}")
+    last_day = calendar.monthrange(year, month + 1)[1]
     return moment.replace(year=year, month=month + 1, day=min(moment.day, last_day))
 
 
 def cron_matches(expression: str, moment: datetime) -> bool:
-    """Whether a cron expression fires at `moment` (UTC). Five fields as in Unix; with six the first is seconds."""
-    from croniter import croniter
+    """Whether a cron expression fires at `moment` (UTC).
 
-    return croniter.match(expression, utc(moment), second_at_beginning=True)
+    Five fields as in Unix, seconds ignored; with six the first is seconds, with seven the last is years. When both the
+    day of the month and the day of the week are restricted, either is enough. Raises ValueError for an expression
+    that cannot be read.
+    """
+    cron, moment = _cron(expression), utc(moment)
+    if cron is None:
+        from croniter import croniter
+
+        return croniter.match(expression, moment, second_at_beginning=True)
+    on_day = moment.day in cron.days
+    on_weekday = moment.isoweekday() % 7 in cron.weekdays
+    return (
+        moment.minute in cron.minutes
+        and moment.hour in cron.hours
+        and moment.month in cron.months
+        and (on_day or on_weekday if cron.either_day else on_day and on_weekday)
+        and moment.second in cron.seconds
+        and (cron.years is None or moment.year in cron.years)
+    )
 
 
 def check_cron(expression: str) -> None:
     """Raise ValueError unless the expression can be read."""
-    from croniter import croniter
+    _cron(expression)
 
-    if not croniter.is_valid(expression, second_at_beginning=True):
-        raise ValueError(f"{expression!r} is not a cron expression such as '0 0 * * 1-5'")
+
+@dataclass(frozen=True)
+class _Cron:
+    minutes: frozenset[int]
+    hours: frozenset[int]
+    days: frozenset[int]
+    months: frozenset[int]
+    weekdays: frozenset[int]
+    seconds: frozenset[int]
+    years: frozenset[int] | None
+    either_day: bool
+
+
+@lru_cache(maxsize=1024)
+def _cron(expression: str) -> _Cron | None:
+    """The values that each field allows; None for forms that need a calendar (the last day, the second Friday)."""
+    from croniter import CroniterError, croniter
+
+    try:
+        if any(re.fullmatch(r"[hr](\(.*\))?(/\d+)?", field, re.IGNORECASE) for field in expression.split()):
+            raise ValueError("hashed and random fields give another answer each time")
+        fields, nth_weekdays = croniter.expand(expression, second_at_beginning=True)
+    except (CroniterError, ValueError, LookupError):
+        raise ValueError(f"{expression!r} is not a cron expression such as '0 0 * * 1-5'") from None
+    days, weekdays = fields[2], fields[4]
+    if nth_weekdays or "l" in days or re.search(r"\dw", expression, re.IGNORECASE):
+        return None
+
+    def allowed(position: int, everything: range) -> frozenset[int]:
+        named = fields[position] if position < len(fields) else ["*"]
+        return frozenset(
+            everything if named == ["*"] else (value for value in named if isinstance(value, int))
+        )
+
+    return _Cron(
+        minutes=allowed(0, range(60)),
+        hours=allowed(1, range(24)),
+        days=allowed(2, range(1, 32)),
+        months=allowed(3, range(1, 13)),
+        weekdays=allowed(4, range(7)),
+        seconds=allowed(5, range(60)),
+        years=allowed(6, range(1)) if len(fields) > 6 and fields[6] != ["*"] else None,
+        either_day=days != ["*"] and weekdays != ["*"],
+    )

@@ -1,0 +1,280 @@
+"""What algorithms are given: values of a metric, values of merged buckets, distributions over shared bins.
+
+From arrays and opened profiles to arrays; what is read from the store is in `reading`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitoring_pipeline.analysis.baselines import Window
+from monitoring_pipeline.analysis.distributions import (
+    Items,
+    Quantiles,
+    Side,
+    frequencies,
+    histograms,
+    merged_quantiles,
+)
+from monitoring_pipeline.analysis.jobs import Job
+from monitoring_pipeline.analysis.planner import Key
+from monitoring_pipeline.analysis.verdicts import Floats
+from monitoring_pipeline.metrics import Metric, merge_scalars
+from monitoring_pipeline.profiling.profile import ColumnProfile
+from monitoring_pipeline.profiling.sketches import Hll
+
+Counts = NDArray[np.int64]
+History = Mapping[int, ColumnProfile]
+"""The profiles of one series by bucket index."""
+
+MOMENTS = ("m_n", "mean", "m2")
+"""Scalars that merge only together."""
+
+_QUANTILE = "quantile_"
+_DISTINCT = ("unique_est", "unique_lower", "unique_upper")
+
+_CELLS = 4_000_000
+"""Values that the windows of one run of series may hold."""
+
+
+@dataclass(frozen=True)
+class Values:
+    """A metric of several series, bucket by bucket: `metric` (n_series, n_buckets), from bucket index `base` on.
+
+    `scalars` are what the metric is made of, same shape; `n` among them says where there is a profile.
+    """
+
+    keys: tuple[Key, ...]
+    base: int
+    metric: Floats
+    scalars: Mapping[str, Floats]
+
+    def of(self, keys: Sequence[Key]) -> Values:
+        """The same for these keys, in their order; a series that is not there has no values."""
+        if tuple(keys) == self.keys:
+            return self
+        rows = {key: row for row, key in enumerate(self.keys)}
+        chosen = np.array([rows.get(key, -1) for key in keys], dtype=np.int64)
+        scalars = {name: _rows(values, chosen) for name, values in self.scalars.items()}
+        return Values(tuple(keys), self.base, _rows(self.metric, chosen), scalars)
+
+    def cut(self, rows: slice) -> Values:
+        """Some of the series."""
+        scalars = {name: values[rows] for name, values in self.scalars.items()}
+        return Values(self.keys[rows], self.base, self.metric[rows], scalars)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Targets and baselines of some series. Arrays are (n_series, n_targets), with one more axis where `needs` says so."""
+
+    keys: tuple[Key, ...]
+    target: Floats
+    baseline: Floats
+    present: NDArray[np.bool_]
+    """Whether the target has the metric at all; if not, there is no result."""
+    target_count: Counts
+    target_profiles: Counts
+    baseline_count: Counts
+    baseline_profiles: Counts
+
+
+def runs(n_series: int, job: Job) -> Iterator[slice]:
+    """Runs of series whose windows fit in memory together."""
+    window = max(job.target.length, job.compared.length if job.compared else 1, 1)
+    size = max(1, _CELLS // (window * len(job.targets)))
+    for start in range(0, n_series, size):
+        yield slice(start, min(start + size, n_series))
+
+
+def numeric_inputs(
+    job: Job,
+    target: Values,
+    baseline: Values,
+    *,
+    target_history: Mapping[Key, History],
+    baseline_history: Mapping[Key, History],
+) -> Inputs:
+    """Inputs of an algorithm that needs `series` or `merged`, for the series of `target`.
+
+    `baseline` has the same series; for a reference profile it is one bucket with index 0. The histories hold profiles
+    with sketches where only sketches can tell the metric of merged buckets (`needs_sketches`).
+    """
+    compared = job.compared or reference_window(job)
+    shape = (len(target.keys), len(job.targets))
+    target_values = _targets(job, target, job.target, target_history)
+    none = np.zeros(shape, dtype=np.int64)
+    baseline_count, baseline_profiles = none, none
+    if job.baseline is None:
+        chain = [
+            _targets(job, target, Window(job.target.starts - back, job.target.length), target_history)
+            for back in range(compared.length, 0, -1)
+        ]
+        compared_values = np.stack(chain, axis=-1) if chain else np.empty((*shape, 0))
+    else:
+        compared_values = compared.gather(baseline.metric, baseline.base)
+        baseline_count = _present(compared_values)
+        baseline_profiles = _present(compared.gather(baseline.scalars["n"], baseline.base))
+    if job.algorithm.needs == "merged":
+        compared_values = (
+            np.full(shape, np.nan)
+            if job.baseline is None
+            else merged(job.metric, baseline, compared, baseline_history, per_bucket=True)
+        )
+    return Inputs(
+        keys=target.keys,
+        target=target_values,
+        baseline=compared_values,
+        present=~np.isnan(target_values),
+        target_count=_present(job.target.gather(target.metric, target.base)),
+        target_profiles=_present(job.target.gather(target.scalars["n"], target.base)),
+        baseline_count=baseline_count,
+        baseline_profiles=baseline_profiles,
+    )
+
+
+def distribution_inputs(job: Job, key: Key, target: History, baseline: History) -> Inputs:
+    """Inputs of an algorithm that needs a `distribution`, for one series.
+
+    A reference profile is a history of one bucket with index 0.
+    """
+    compared = job.compared or reference_window(job)
+    if job.metric.name == "histogram":
+        quantiles = Side.pair(target, job.target, baseline, compared, _quantiles)
+        (ours, theirs), there = histograms(*quantiles), [side.present for side in quantiles]
+    else:
+        items = Side.pair(target, job.target, baseline, compared, _items)
+        (ours, theirs), there = frequencies(*items), [side.present for side in items]
+    return Inputs(
+        keys=(key,),
+        target=ours[None],
+        baseline=theirs[None],
+        present=there[0][None, :, -1],
+        target_count=there[0].sum(axis=-1)[None],
+        target_profiles=_profiled(target, job.target),
+        baseline_count=there[1].sum(axis=-1)[None],
+        baseline_profiles=_profiled(baseline, compared),
+    )
+
+
+def reference_window(job: Job) -> Window:
+    """The window of every target on a reference profile: its one bucket."""
+    return Window(np.zeros(job.targets.shape, dtype=np.int64), 1)
+
+
+def needs_sketches(metric: Metric, window: Window | None) -> bool:
+    """Whether the metric of the merged window can only be told from sketches."""
+    return (
+        window is not None
+        and window.length > 1
+        and not metric.additive
+        and any(_is_sketched(name) for name in metric.needs)
+    )
+
+
+def merged(
+    metric: Metric,
+    values: Values,
+    window: Window,
+    history: Mapping[Key, History],
+    *,
+    per_bucket: bool,
+) -> Floats:
+    """The metric of the merged buckets of every window, (n_series, n_targets).
+
+    An additive metric is the sum over the buckets that have it, or with `per_bucket` their mean.
+    """
+    gathered = window.gather(values.metric, values.base)
+    if window.length == 1:
+        return gathered[..., 0]
+    if metric.additive:
+        return _added(gathered, per_bucket=per_bucket)
+    scalars = merge_scalars(
+        {name: window.gather(columns, values.base) for name, columns in values.scalars.items()}
+    )
+    sketched = [name for name in metric.needs if _is_sketched(name)]
+    for row, key in enumerate(values.keys if sketched else ()):
+        told = _from_sketches(sketched, history.get(key, {}), window)
+        for name in sketched:
+            scalars[name][row] = told[name]
+    there = _present(gathered) > 0
+    return np.where(there, metric.formula(scalars), np.nan)
+
+
+def _targets(job: Job, values: Values, window: Window, history: Mapping[Key, History]) -> Floats:
+    """The metric of the merged target buckets; NaN where the newest of them does not have it."""
+    found = merged(job.metric, values, window, history, per_bucket=job.baseline is not None)
+    newest = Window(window.starts + window.length - 1, 1).gather(values.metric, values.base)[..., 0]
+    return np.where(np.isnan(newest), np.nan, found)
+
+
+def _added(gathered: Floats, *, per_bucket: bool) -> Floats:
+    count, total = _present(gathered), np.zeros(gathered.shape[:-1])
+    for step in range(gathered.shape[-1]):
+        total += np.nan_to_num(gathered[..., step], nan=0.0, posinf=np.inf, neginf=-np.inf)
+    with np.errstate(invalid="ignore"):
+        return np.where(count == 0, np.nan, total / np.maximum(count, 1) if per_bucket else total)
+
+
+def _from_sketches(names: Sequence[str], history: History, window: Window) -> dict[str, Floats]:
+    """Scalars of the merged buckets of every window, each (n_targets,)."""
+    told: dict[str, Floats] = {}
+    ranked = [name for name in names if name.startswith(_QUANTILE)]
+    if ranked:
+        opened = {
+            at: sketch for at, profile in history.items() if (sketch := _quantiles(profile)) is not None
+        }
+        fractions = [int(name.removeprefix(_QUANTILE)) / 100 for name in ranked]
+        told.update(zip(ranked, merged_quantiles(opened, window, fractions), strict=True))
+    if len(ranked) < len(names):
+        distinct = np.array([_distinct(history, window.members(at)) for at in range(len(window.starts))])
+        told.update(zip(_DISTINCT, distinct.T, strict=True))
+    return told
+
+
+def _distinct(history: History, members: Sequence[int]) -> tuple[float, float, float]:
+    """Distinct values of the merged buckets: estimate, lower and upper bound; never more than there are values."""
+    profiles = [history[at] for at in members if at in history]
+    union = Hll.merge_all(sketch for profile in profiles if (sketch := _hll(profile)) is not None)
+    if union is None:
+        return np.nan, np.nan, np.nan
+    most = float(sum(profile.n - profile.n_null for profile in profiles))
+    estimate, lower, upper = union.distinct()
+    return min(estimate, most), min(lower, most), min(upper, most)
+
+
+def _is_sketched(scalar: str) -> bool:
+    return scalar.startswith(_QUANTILE) or scalar in _DISTINCT
+
+
+def _quantiles(profile: ColumnProfile) -> Quantiles | None:
+    return None if profile.kll is None else Quantiles.open(profile.kll)
+
+
+def _items(profile: ColumnProfile) -> Items | None:
+    return None if profile.frequent_items is None else Items.open(profile.frequent_items)
+
+
+def _hll(profile: ColumnProfile) -> Hll | None:
+    return None if profile.hll is None else Hll.from_image(profile.hll)
+
+
+def _profiled(history: History, window: Window) -> Counts:
+    """How many buckets of every window have a profile, (1, n_targets)."""
+    there = np.array([[1.0 if at in history else np.nan for at in range(window.first, window.last + 1)]])
+    return _present(window.gather(there, window.first))
+
+
+def _present(gathered: Floats) -> Counts:
+    return (~np.isnan(gathered)).sum(axis=-1)
+
+
+def _rows(values: Floats, chosen: NDArray[np.int64]) -> Floats:
+    """The chosen rows, NaN where the number is -1."""
+    if not len(values):
+        return np.full((len(chosen), values.shape[1]), np.nan)
+    return np.where(chosen[:, None] < 0, np.nan, values[chosen])

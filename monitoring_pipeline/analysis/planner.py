@@ -1,0 +1,148 @@
+"""What each analyzer looks at: which segments and columns, and which slices of the store serve several analyzers.
+
+Pure: it is given the keys that the store has and says which of them are meant.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from monitoring_pipeline.config.analyzers import Analyzer
+from monitoring_pipeline.config.entity_schema import EntitySchema, WeightConfig
+from monitoring_pipeline.config.targets import WILDCARD, ColumnMatrix, selects_column, selects_segment
+from monitoring_pipeline.profiling.profile import DATASET_COLUMN
+from monitoring_pipeline.timegrid import Granularity, TimeRange
+
+Key = tuple[str, str]
+"""A series: (segment key, column), the column "" for the dataset itself."""
+
+_DECISIVE = ("config", "target_matrix", "target_size", "schedule", "disable_target_rollup")
+
+
+def analyzer_version(analyzer: Analyzer) -> str:
+    """Twelve hexadecimal digits that change when what decides the analyzer's verdicts changes.
+
+    That is its configuration, target matrix, target size and schedule as they were given; not its name, tags, delays.
+    """
+    given = analyzer.model_dump(mode="json", by_alias=True, exclude_unset=True, include=set(_DECISIVE))
+    text = json.dumps(given, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def is_column_level(analyzer: Analyzer) -> bool:
+    """Whether the analyzer judges columns; otherwise it judges the dataset."""
+    return isinstance(analyzer.target_matrix, ColumnMatrix)
+
+
+def targeted_segments(analyzer: Analyzer, segments: Iterable[str]) -> tuple[str, ...]:
+    """The segments that the analyzer's target matrix selects, in the order given."""
+    matrix = analyzer.target_matrix
+    return tuple(segment for segment in segments if matrix is not None and selects_segment(matrix, segment))
+
+
+def candidate_columns(analyzer: Analyzer) -> frozenset[str] | None:
+    """Columns that can be selected at all, so that the store need not read others; None for any column."""
+    matrix = analyzer.target_matrix
+    if not isinstance(matrix, ColumnMatrix):
+        return frozenset({DATASET_COLUMN})
+    if any(entry == WILDCARD or entry.lower().startswith(("group:", "weight")) for entry in matrix.include):
+        return None
+    return frozenset(matrix.include)
+
+
+def targeted(
+    analyzer: Analyzer, keys: Sequence[Key], *, schema: EntitySchema | None, weights: WeightConfig | None
+) -> NDArray[np.bool_]:
+    """Which of the series the analyzer's target matrix selects, (n_keys,) bool."""
+    matrix = analyzer.target_matrix
+    chosen = np.zeros(len(keys), dtype=np.bool_)
+    if matrix is None:
+        return chosen
+    segments = {segment: selects_segment(matrix, segment) for segment, _ in keys}
+    known = schema.columns if schema else {}
+    memo: dict[tuple[str, float | None], bool] = {}
+    for position, (segment, column) in enumerate(keys):
+        if not segments[segment]:
+            continue
+        if not isinstance(matrix, ColumnMatrix):
+            chosen[position] = column == DATASET_COLUMN
+        elif column != DATASET_COLUMN:
+            case = (column, weights.weight(column, segment) if weights else None)
+            if case not in memo:
+                memo[case] = selects_column(matrix, column, schema=known.get(column), weight=case[1])
+            chosen[position] = memo[case]
+    return chosen
+
+
+def needs_schema(analyzer: Analyzer) -> bool:
+    """Whether the target matrix names a group of columns, so that the columns' schema decides."""
+    matrix = analyzer.target_matrix
+    return isinstance(matrix, ColumnMatrix) and any(
+        entry.lower().startswith("group:") for entry in (*matrix.include, *matrix.exclude)
+    )
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of the store that is read with one query."""
+
+    dataset: str
+    segments: tuple[str, ...]
+    columns: frozenset[str] | None
+    scalars: frozenset[str]
+    window: TimeRange
+
+    @property
+    def of_dataset(self) -> bool:
+        """Whether it holds the segments' own rows, and no columns."""
+        return self.columns == {DATASET_COLUMN}
+
+    def covers(self, other: Slice) -> bool:
+        """Whether everything in `other` is in this slice."""
+        return (
+            (self.dataset, self.segments, self.of_dataset)
+            == (other.dataset, other.segments, other.of_dataset)
+            and (self.columns is None or (other.columns is not None and other.columns <= self.columns))
+            and other.scalars <= self.scalars
+            and self.window.start <= other.window.start
+            and other.window.end <= self.window.end
+        )
+
+
+def combine(slices: Iterable[Slice], granularity: Granularity) -> list[Slice]:
+    """As few slices as cover all of the given ones.
+
+    Those of one dataset and set of segments are joined where their windows overlap or touch; windows far apart, as of
+    a time-range baseline in the last year, stay apart. So do columns and the segments' own rows.
+    """
+    combined: list[Slice] = []
+    for one in sorted(slices, key=lambda item: (item.dataset, item.segments, item.of_dataset, item.window)):
+        last = combined[-1] if combined else None
+        if last is not None and _touch(last, one, granularity):
+            combined[-1] = _union(last, one)
+        else:
+            combined.append(one)
+    return combined
+
+
+def _touch(left: Slice, right: Slice, granularity: Granularity) -> bool:
+    same = (left.dataset, left.segments, left.of_dataset) == (right.dataset, right.segments, right.of_dataset)
+    return same and right.window.start <= granularity.shift(left.window.end, 1)
+
+
+def _union(left: Slice, right: Slice) -> Slice:
+    columns = None if left.columns is None or right.columns is None else left.columns | right.columns
+    window = TimeRange(left.window.start, max(left.window.end, right.window.end))
+    return replace(left, columns=columns, scalars=left.scalars | right.scalars, window=window)
+
+
+def chunks(columns: Sequence[str], size: int) -> Iterable[Collection[str]]:
+    """The columns in runs of `size`, so that the sketches of one run fit in memory."""
+    for start in range(0, len(columns), size):
+        yield columns[start : start + size]

@@ -1,0 +1,340 @@
+"""The description of one dataset, `dataset.yaml`: where its data comes from, how it is cut into buckets and segments.
+
+Unlike the monitor document it is ours alone, so it is strict: an unknown key is an error that names the likely one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Mapping
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from monitoring_pipeline.config.fields import (
+    Choice,
+    GranularityField,
+    Listed,
+    Moment,
+    Whole,
+    as_list,
+    refuse,
+)
+from monitoring_pipeline.config.problems import check_depth, shorten, too_deep, translate
+from monitoring_pipeline.errors import DocumentError, Problem
+from monitoring_pipeline.timegrid import Granularity
+
+if TYPE_CHECKING:
+    import yaml
+
+LARGEST_DESCRIPTION = 200_000
+"""Bytes of a file that is read at all."""
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def _safe_id(value: object) -> object:
+    if isinstance(value, str) and not _SAFE_ID.fullmatch(value):
+        raise refuse("1 to 100 letters, digits, '.', '_' or '-', the first a letter or digit")
+    return value
+
+
+def _owner(value: object) -> object:
+    if isinstance(value, str) and not re.fullmatch(r"team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+", value):
+        raise refuse('an e-mail address, or "team:" and the name of a team')
+    return value
+
+
+def _start(value: object) -> object:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    return value
+
+
+def _segment(value: object) -> object:
+    names = as_list(value)
+    if isinstance(names, (list, tuple)):
+        if not names:
+            raise refuse("names of columns; the overall segment is always there")
+        if len({str(name) for name in names}) < len(names):
+            raise refuse("each column once")
+    return names
+
+
+SafeId = Annotated[str, BeforeValidator(_safe_id)]
+ColumnName = Annotated[str, Field(min_length=1)]
+Paths = Annotated[Listed[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
+
+
+class _Described(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileFormat(Choice):
+    """File formats that a source can read."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+
+
+class FilesSourceSpec(_Described):
+    """Files that hold the rows."""
+
+    type: Literal["files"] = Field(default="files", description="Kind of source.")
+    path: Paths = Field(
+        description="File, folder or glob, or a list of them: relative to the workspace's home, absolute, or an "
+        "fsspec URL such as s3://bucket/rows/**/*.parquet."
+    )
+    format: FileFormat | None = Field(
+        default=None, description="parquet, csv or jsonl. Default: by the extension of each file."
+    )
+    date_in_path: str | None = Field(
+        default=None,
+        description="A strptime pattern that is searched in the path, such as date=%Y-%m-%d, and gives the bucket of "
+        "all rows of the file instead of the timestamp column.",
+    )
+
+
+class OutcomesSpec(_Described):
+    """Files that arrive later and add columns, not rows, to the bucket of their timestamp."""
+
+    path: Paths = Field(description="Where the files are, written like the source's path.")
+    timestamp: ColumnName | None = Field(
+        default=None, description="Column that tells the bucket. Default: the dataset's timestamp column."
+    )
+    format: FileFormat | None = Field(
+        default=None, description="parquet, csv or jsonl. Default: by the extension of each file."
+    )
+
+
+class ColumnRoles(_Described):
+    """Columns with a meaning of their own; each may be left out."""
+
+    id: ColumnName | None = Field(default=None, description="Column that identifies a row.")
+    prediction: ColumnName | None = Field(default=None, description="Column with the model's answer.")
+    score: ColumnName | None = Field(
+        default=None, description="Column with the model's score or probability."
+    )
+    target: ColumnName | None = Field(default=None, description="Column with what came true.")
+    weight: ColumnName | None = Field(default=None, description="Column with the weight of the row.")
+
+
+class ProfileSettings(_Described):
+    """How finely the data is profiled. The defaults suit most data (figures in PERFORMANCE)."""
+
+    kll_k: Whole = Field(
+        default=512,
+        ge=8,
+        le=65535,
+        description="Accuracy of the quantile sketches of the overall segment; 1024 where small drifts matter. "
+        "Default 512.",
+    )
+    kll_k_segments: Whole = Field(
+        default=200, ge=8, le=65535, description="The same inside segments. Default 200."
+    )
+    hll_lg_k: Whole = Field(
+        default=12,
+        ge=4,
+        le=21,
+        description="Base-2 logarithm of the registers that count distinct values. Default 12.",
+    )
+    frequent_items: bool = Field(
+        default=True, description="Keep the most frequent values; false for sensitive data. Default true."
+    )
+    max_segments: Whole = Field(
+        default=10_000,
+        ge=1,
+        description='Segments of one bucket that are profiled on their own; the rest is counted as "other". '
+        "Default 10,000.",
+    )
+
+
+class DatasetSpec(_Described):
+    """One dataset."""
+
+    id: SafeId = Field(description="Unique within the organisation; also the name of its folder.")
+    organisation: SafeId | None = Field(
+        default=None, description="Default: the organisation of the settings."
+    )
+    description: str = Field(default="", description="What the data is.")
+    owner: Annotated[str, BeforeValidator(_owner)] | None = Field(
+        default=None, description="Who answers for it: an e-mail address or team:<name>."
+    )
+    granularity: GranularityField = Field(
+        description="Length of a bucket: PT15M, hourly, daily, weekly, monthly."
+    )
+    start: Annotated[Moment, BeforeValidator(_start)] | None = Field(
+        default=None,
+        description="A moment in the first bucket, UTC; rows of earlier buckets are left outside. "
+        "Read back as the start of that bucket.",
+    )
+    source: FilesSourceSpec = Field(description="Where the rows come from.")
+    timestamp: ColumnName | None = Field(
+        default=None, description="Column with the time of a row. Needed unless the source has date_in_path."
+    )
+    outcomes: OutcomesSpec | None = Field(default=None, description="Files with what came true.")
+    segments: Listed[Annotated[tuple[ColumnName, ...], BeforeValidator(_segment)]] = Field(
+        default=(), description="Sets of columns; the data is also profiled per combination of their values."
+    )
+    columns: ColumnRoles = Field(default=ColumnRoles(), description="Columns with a meaning of their own.")
+    exclude: Listed[ColumnName] = Field(default=(), description="Columns that are not profiled.")
+    profile: ProfileSettings = Field(
+        default=ProfileSettings(), description="How finely the data is profiled."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_not_given(cls, data: object) -> object:
+        return (
+            {key: data[key] for key in data if data[key] is not None} if isinstance(data, Mapping) else data
+        )
+
+    @model_validator(mode="after")
+    def _filled_in(self) -> DatasetSpec:
+        if self.start is not None:
+            object.__setattr__(self, "start", self.granularity.floor(self.start))
+        if self.outcomes is not None and self.outcomes.timestamp is None:
+            outcomes = self.outcomes.model_copy(update={"timestamp": self.timestamp})
+            object.__setattr__(self, "outcomes", outcomes)
+        return self
+
+
+def load_dataset(path: Path) -> DatasetSpec:
+    """Read a dataset description from a YAML file. Raises DocumentError with all problems."""
+    return parse_dataset(_read_yaml(path), source=str(path))
+
+
+def parse_dataset(data: object, *, source: str) -> DatasetSpec:
+    """Read a dataset description from objects. Raises DocumentError with all problems."""
+    check_depth(data, source=source)
+    try:
+        spec = DatasetSpec.model_validate(data)
+    except ValidationError as error:
+        raise DocumentError(source, translate(error, model=DatasetSpec)) from None
+    problems = _contradictions(spec)
+    if problems:
+        raise DocumentError(source, problems)
+    return spec
+
+
+def _contradictions(spec: DatasetSpec) -> list[Problem]:
+    problems: list[Problem] = []
+    pattern = spec.source.date_in_path
+    if spec.timestamp is None and pattern is None:
+        problems.append(
+            Problem("$.timestamp", "nothing", "the column with the time of a row, or source.date_in_path")
+        )
+    if pattern is not None and not _tells_bucket(pattern, spec.granularity):
+        problems.append(
+            Problem(
+                "$.source.date_in_path",
+                shorten(pattern),
+                f"a strptime pattern that tells the bucket of {spec.granularity} data, such as date=%Y-%m-%d",
+            )
+        )
+    if spec.outcomes is not None and spec.outcomes.timestamp is None:
+        problems.append(Problem("$.outcomes.timestamp", "nothing", "the column that tells the bucket"))
+    seen: set[frozenset[str]] = set()
+    for place, segment in enumerate(spec.segments):
+        if frozenset(segment) in seen:
+            problems.append(
+                Problem(f"$.segments[{place}]", shorten(", ".join(segment)), "each set of columns once")
+            )
+        seen.add(frozenset(segment))
+    return problems
+
+
+_EXAMPLES = (
+    datetime(2024, 2, 29, 23, 45, tzinfo=UTC),
+    datetime(2025, 11, 3, 8, 30, tzinfo=UTC),
+    datetime(2026, 1, 1, 0, 15, tzinfo=UTC),
+)
+
+
+def _tells_bucket(pattern: str, granularity: Granularity) -> bool:
+    """Whether moments that are written with the pattern can be read back into their bucket."""
+    try:
+        read = [
+            datetime.strptime(moment.strftime(pattern), pattern).replace(tzinfo=UTC) for moment in _EXAMPLES
+        ]
+    except ValueError:
+        return False
+    return all(
+        granularity.floor(again) == granularity.floor(moment)
+        for again, moment in zip(read, _EXAMPLES, strict=True)
+    )
+
+
+# --- reading a file ----------------------------------------------------------------------------------------------
+
+
+def _read_yaml(path: Path) -> object:
+    import yaml
+
+    source = str(path)
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_DESCRIPTION:
+            raise DocumentError(
+                source, [Problem("$", f"{size:,} bytes", f"at most {LARGEST_DESCRIPTION:,} bytes")]
+            )
+        text = path.read_text(encoding="utf-8-sig")
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            problems = _unsafe(node)
+            if problems:
+                raise DocumentError(source, problems)
+            return loader.construct_document(node) if node is not None else None
+        finally:
+            loader.dispose()
+    except OSError as error:
+        raise DocumentError(source, [Problem("$", error.strerror or str(error), "a readable file")]) from None
+    except UnicodeDecodeError as error:
+        raise DocumentError(
+            source, [Problem(f"byte {error.start}", "bytes that are not UTF-8", "UTF-8")]
+        ) from None
+    except RecursionError:
+        raise DocumentError(source, [too_deep()]) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        found = ": ".join(part for part in (error.context, error.problem) if part)
+        raise DocumentError(source, [Problem(_place(mark), found, "YAML")]) from None
+    except (yaml.YAMLError, ValueError) as error:
+        raise DocumentError(source, [Problem("$", shorten(str(error)), "YAML")]) from None
+
+
+def _unsafe(root: yaml.Node | None) -> list[Problem]:
+    """Keys given twice, and aliases, which can blow a small file up to any size."""
+    from yaml import MappingNode, ScalarNode, SequenceNode
+
+    problems: list[Problem] = []
+    visited: set[int] = set()
+    stack = [] if root is None else [root]
+    while stack:
+        node = stack.pop()
+        if id(node) in visited:
+            problems.append(
+                Problem(_place(node.start_mark), "an anchor that is used again", "the value written out")
+            )
+            continue
+        visited.add(id(node))
+        if isinstance(node, SequenceNode):
+            stack.extend(reversed(node.value))
+        elif isinstance(node, MappingNode):
+            seen: set[Hashable] = set()
+            for key, _ in node.value:
+                if isinstance(key, ScalarNode) and key.value in seen:
+                    problems.append(
+                        Problem(_place(key.start_mark), f'the key "{key.value}" again', "each key once")
+                    )
+                seen.add(key.value if isinstance(key, ScalarNode) else id(key))
+            stack.extend(value for _, value in reversed(node.value))
+    return problems
+
+
+def _place(mark: yaml.Mark | None) -> str:
+    return "$" if mark is None else f"line {mark.line + 1}, column {mark.column + 1}"

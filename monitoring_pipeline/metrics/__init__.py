@@ -1,0 +1,14 @@
+"""Numbers read off a profile: every metric by name, with its formula.
+
+>>> import numpy as np
+>>> from monitoring_pipeline.metrics import metric
+>>> metric("count_null_ratio").formula({"n_null": np.array([1.0, 0.0]), "n": np.array([4.0, 0.0])})
+array([0.25,  nan])
+"""
+
+from __future__ import annotations
+
+from monitoring_pipeline.metrics.catalog import catalog, merge_scalars, metric
+from monitoring_pipeline.metrics.metric import Metric
+
+__all__ = ["Metric", "catalog", "merge_scalars", "metric"]

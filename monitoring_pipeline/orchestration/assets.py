@@ -1,0 +1,137 @@
+"""The assets of one dataset: batches → profiles → analyzer results, partitioned by its buckets.
+
+`batches` is external: the readiness sensor reports what has arrived. `analyzer_results` depends on the window of
+profile partitions that its baselines need. Results, digests and incidents live in the store; what a person wants to
+see of a partition is on its materialisation.
+"""
+
+import re
+import warnings
+from collections.abc import Sequence
+from datetime import datetime
+
+import dagster as dg
+
+from monitoring_pipeline import overview, pipeline
+from monitoring_pipeline.config.baselines import TrailingWindowBaseline
+from monitoring_pipeline.orchestration import metadata
+from monitoring_pipeline.orchestration.checks import check_results, check_specs
+from monitoring_pipeline.orchestration.partitions import PARTITIONS_PER_RUN, buckets_of, partitions_for
+from monitoring_pipeline.workspace import MonitoredDataset, Workspace
+
+DATASET_TAG = "monitoring/dataset"
+
+warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")
+
+
+def slug(name: str) -> str:
+    """A dataset or monitor id as Dagster accepts it in keys, groups and check names."""
+    return re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def job_name(dataset_id: str) -> str:
+    """The job that profiles and analyses a dataset's partitions."""
+    return f"monitor_{slug(dataset_id)}"
+
+
+def asset_key(dataset_id: str, name: str) -> dg.AssetKey:
+    """Key of one of a dataset's assets: `batches`, `profiles` or `analyzer_results`."""
+    return dg.AssetKey([slug(dataset_id), name])
+
+
+def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Definitions:
+    """Assets, checks and job of one dataset, whose first bucket is `start`."""
+    spec, document = dataset.spec, dataset.document
+    partitions = partitions_for(spec.granularity, start)
+    batches_key, profiles_key, results_key = (
+        asset_key(spec.id, name) for name in ("batches", "profiles", "analyzer_results")
+    )
+    group, owners = slug(spec.id), [spec.owner] if spec.owner else None
+    tags = {"granularity": spec.granularity.value.lower()}
+    chunks = dg.BackfillPolicy.multi_run(PARTITIONS_PER_RUN[spec.granularity])
+
+    batches = dg.AssetSpec(
+        batches_key,
+        description=spec.description or f"Batches of {spec.id} as they arrive.",
+        kinds={spec.source.format or "file"},
+        metadata={"source": ", ".join(spec.source.path)},
+        tags=tags,
+        partitions_def=partitions,
+        group_name=group,
+        owners=owners,
+    )
+
+    @dg.asset(
+        key=profiles_key,
+        deps=[batches],
+        description="Mergeable profiles of each bucket, per column and segment: counts, moments and sketches, no raw rows.",
+        kinds={"python"},
+        tags=tags,
+        partitions_def=partitions,
+        group_name=group,
+        owners=owners,
+        backfill_policy=chunks,
+    )
+    def profiles(
+        context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+    ) -> dg.MaterializeResult:
+        keys = buckets_of(partitions, context.partition_keys)
+        report = pipeline.profile_batch(workspace, spec.id, list(keys))
+        for bucket in report.buckets:
+            context.add_asset_metadata(
+                metadata.of_profile(bucket), asset_key=profiles_key, partition_key=keys[bucket.bucket]
+            )
+        return dg.MaterializeResult(metadata=metadata.of_profiling(report))
+
+    @dg.asset(
+        key=results_key,
+        deps=[
+            dg.AssetDep(
+                profiles,
+                partition_mapping=dg.TimeWindowPartitionMapping(
+                    start_offset=-_baseline_buckets(dataset), end_offset=0
+                ),
+            )
+        ],
+        description="Verdicts of every analyzer on each bucket, against its baseline.",
+        kinds={"python"},
+        tags=tags,
+        check_specs=check_specs(document.monitors, results_key),
+        partitions_def=partitions,
+        group_name=group,
+        owners=owners,
+        backfill_policy=chunks,
+    )
+    def analyzer_results(
+        context: dg.AssetExecutionContext, workspace: dg.ResourceParam[Workspace]
+    ) -> dg.MaterializeResult:
+        keys = buckets_of(partitions, context.partition_keys)
+        analyzed = pipeline.analyze_batch(workspace, spec.id, list(keys), run_id=context.run.run_id)
+        notified = pipeline.notify(workspace, spec.id, analyzed)
+        shown = overview.verdicts(workspace, spec.id, list(keys))
+        for bucket, key in keys.items():
+            context.add_asset_metadata(
+                metadata.of_results(bucket, shown), asset_key=results_key, partition_key=key
+            )
+        return dg.MaterializeResult(
+            metadata=metadata.of_analysis(analyzed, notified, shown),
+            check_results=check_results(document, shown),
+        )
+
+    job = dg.define_asset_job(
+        job_name(spec.id),
+        selection=dg.AssetSelection.assets(profiles_key, results_key),
+        description=f"Profile and analyse buckets of {spec.id}.",
+        tags={DATASET_TAG: spec.id},
+    )
+    return dg.Definitions(assets=[batches, profiles, analyzer_results], jobs=[job])
+
+
+def _baseline_buckets(dataset: MonitoredDataset) -> int:
+    """Buckets before a target that its analyzers look at."""
+    windows: Sequence[int] = [
+        baseline.size + baseline.offset + analyzer.target_size - 1
+        for analyzer in dataset.document.analyzers
+        if isinstance(baseline := getattr(analyzer.config, "baseline", None), TrailingWindowBaseline)
+    ]
+    return max(windows, default=0)

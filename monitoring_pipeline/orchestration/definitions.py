@@ -1,0 +1,58 @@
+"""The code location: composes what the other modules build, and holds no logic.
+
+A dataset whose files are broken is left out and named by a failing check on `monitor_documents`; the others load.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import dagster as dg
+
+from monitoring_pipeline import pipeline
+from monitoring_pipeline.orchestration.assets import dataset_definitions, slug
+from monitoring_pipeline.orchestration.documents import documents_definitions
+from monitoring_pipeline.orchestration.jobs import deliver_digests
+from monitoring_pipeline.orchestration.resources import WorkspaceResource
+from monitoring_pipeline.orchestration.sensors import readiness_sensor
+from monitoring_pipeline.settings import Settings
+from monitoring_pipeline.workspace import Workspace
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """The code location of the workspace that the environment names."""
+    return build_definitions(WorkspaceResource(), Settings())
+
+
+def build_definitions(resource: WorkspaceResource, settings: Settings) -> dg.Definitions:
+    """Definitions of every loadable dataset of a workspace."""
+    with Workspace(settings) as workspace:
+        catalog = workspace.catalog
+        starts = {dataset_id: pipeline.first_bucket(workspace, dataset_id) for dataset_id in catalog.datasets}
+    _refuse_equal_slugs(starts)
+    per_dataset = [
+        dataset_definitions(dataset, start=starts[dataset_id])
+        for dataset_id, dataset in catalog.datasets.items()
+    ]
+    jobs = [job for definitions in per_dataset for job in definitions.jobs or []]
+    return dg.Definitions.merge(
+        *per_dataset,
+        documents_definitions(),
+        dg.Definitions(
+            jobs=[deliver_digests],
+            sensors=[readiness_sensor(starts, [*jobs, deliver_digests])],
+            resources={"workspace": resource},
+            executor=dg.in_process_executor,
+        ),
+    )
+
+
+def _refuse_equal_slugs(starts: dict[str, datetime]) -> None:
+    seen: dict[str, str] = {}
+    for dataset_id in starts:
+        other = seen.setdefault(slug(dataset_id), dataset_id)
+        if other != dataset_id:
+            raise dg.DagsterInvalidDefinitionError(
+                f"datasets {other!r} and {dataset_id!r} have the same name in Dagster ({slug(dataset_id)}); rename one"
+            )

@@ -1,0 +1,133 @@
+"""What the store knows, as people ask for it: verdicts, digests, the state of a dataset. Reads, never writes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from monitoring_pipeline import pipeline
+from monitoring_pipeline.alerting.anomalies import badness
+from monitoring_pipeline.alerting.digests import Digest
+from monitoring_pipeline.alerting.incidents import Incident
+from monitoring_pipeline.alerting.incidents import Status as IncidentStatus
+from monitoring_pipeline.analysis.result import AnalyzerResult
+from monitoring_pipeline.store import datasets, digests, incidents, profiles, results
+from monitoring_pipeline.timegrid import Granularity, TimeRange
+from monitoring_pipeline.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Status:
+    """The state of one dataset: what is profiled, what is due, what waits, what is wrong."""
+
+    dataset_id: str
+    granularity: Granularity
+    buckets: int
+    rows: int
+    columns: int
+    segments: int
+    first_bucket: datetime | None
+    last_bucket: datetime | None
+    last_upload: datetime | None
+    to_profile: int
+    due: int
+    waiting: tuple[str, ...]
+    open_incidents: tuple[Incident, ...]
+    undelivered: tuple[str, ...]
+
+
+def status(workspace: Workspace, dataset_id: str) -> Status:
+    """The dataset's state now."""
+    pending = pipeline.pending(workspace, dataset_id)
+    ref = workspace.ref(dataset_id)
+    batches = profiles.batches(workspace.store, ref)
+    return Status(
+        dataset_id=dataset_id,
+        granularity=workspace.dataset(dataset_id).spec.granularity,
+        buckets=len(batches),
+        rows=sum(batch.rows for batch in batches),
+        columns=len(datasets.columns(workspace.store, ref)),
+        segments=len(datasets.segments(workspace.store, ref)),
+        first_bucket=min((batch.bucket for batch in batches), default=None),
+        last_bucket=max((batch.bucket for batch in batches), default=None),
+        last_upload=max((batch.last_upload for batch in batches), default=None),
+        to_profile=len(pending.profile),
+        due=len(pending.due),
+        waiting=tuple(pending.summary()),
+        open_incidents=tuple(
+            found for found in find_incidents(workspace, dataset_id) if found.status is IncidentStatus.OPEN
+        ),
+        undelivered=tuple(undelivered(workspace, dataset_id)),
+    )
+
+
+def verdicts(
+    workspace: Workspace, dataset_id: str, buckets: Collection[datetime]
+) -> tuple[AnalyzerResult, ...]:
+    """Every current result on the buckets, anomalies first, worst first."""
+    wanted = {*buckets}
+    if not wanted:
+        return ()
+    granularity = workspace.dataset(dataset_id).spec.granularity
+    window = TimeRange(min(wanted), granularity.shift(max(wanted), 1))
+    found = find_results(workspace, dataset_id, window=window)
+    return tuple(sorted((result for result in found if result.bucket in wanted), key=badness, reverse=True))
+
+
+def find_results(
+    workspace: Workspace,
+    dataset_id: str,
+    *,
+    window: TimeRange | None = None,
+    anomalies_only: bool = False,
+    limit: int | None = None,
+) -> list[AnalyzerResult]:
+    """Current results, newest first."""
+    rows = results.results(
+        workspace.store,
+        workspace.ref(dataset_id),
+        window=window,
+        anomalies_only=anomalies_only,
+        limit=limit,
+        newest_first=True,
+    )
+    return [AnalyzerResult.from_row(row) for row in rows]
+
+
+def find_digests(workspace: Workspace, dataset_ids: Sequence[str], *, limit: int) -> list[Digest]:
+    """The newest recorded digests of some datasets, newest first."""
+    found = [
+        (record.created, Digest.from_json(record.content))
+        for dataset_id in dataset_ids
+        for record in digests.digests(workspace.store, workspace.ref(dataset_id), limit=limit)
+    ]
+    return [digest for _, digest in sorted(found, key=lambda pair: pair[0], reverse=True)[:limit]]
+
+
+def find_incidents(workspace: Workspace, dataset_id: str) -> list[Incident]:
+    """Every incident of a dataset, newest first."""
+    records = incidents.incidents(workspace.store, workspace.ref(dataset_id))
+    return sorted(
+        (Incident.from_json(record) for record in records), key=lambda found: found.start, reverse=True
+    )
+
+
+def undelivered(workspace: Workspace, dataset_id: str | None = None) -> list[str]:
+    """What no channel has accepted yet, in words, oldest first."""
+    ref = None if dataset_id is None else workspace.ref(dataset_id)
+    return [
+        f"{item.dedup_key[:8]} to {item.channel}: {item.state} after {item.attempts} attempts"
+        + (f", {item.error}" if item.error else "")
+        for item in digests.undelivered(workspace.store, ref)
+    ]
+
+
+def outbox(workspace: Workspace) -> list[str]:
+    """Names of the deliveries whose time has come, with the attempts behind them; empty when nothing waits."""
+    now = workspace.now()
+    return [
+        f"{item.pk}:{item.attempts}"
+        for item in digests.undelivered(workspace.store)
+        if item.state == "pending" and item.next_attempt <= now
+    ]

@@ -1,0 +1,172 @@
+"""From rows to profiles, in one streaming pass, for all columns and all segments at once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from monitoring_pipeline.config.dataset import ProfileSettings
+from monitoring_pipeline.errors import UsageError
+from monitoring_pipeline.profiling import frames, kernels
+from monitoring_pipeline.profiling.builders import CellSettings, ColumnBuilder, Groups
+from monitoring_pipeline.profiling.frames import Frame, Part
+from monitoring_pipeline.profiling.profile import ColumnProfile, DatasetProfile
+from monitoring_pipeline.profiling.segmenting import Assignment, Segmentation, Tags, read_tags
+from monitoring_pipeline.profiling.sketches import frequent_items
+from monitoring_pipeline.profiling.values import read_values
+from monitoring_pipeline.segments import OVERALL
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_CHUNK_ROWS = 131_072  # a chunk's distinct strings then fit into the processor's cache
+_SEGMENTED_CHUNK_ROWS = 1_048_576  # each segment costs something per chunk and column, so chunks are larger
+_CHUNK_BYTES = 1 << 26
+_BLOCK, _SEGMENT_BLOCK = 65_536, 2_048  # numbers that wait in a cell before they are sketched
+_SPARE = 16  # a map counts this many times what is stored of it, and errs that much less
+_SEGMENT_SPARE = 4
+
+
+class Profiler:
+    """Profiles batches of rows as they come.
+
+    `segments`: sets of columns whose combinations of values are profiled each on their own, besides all rows
+    together. `exclude`: columns that are not profiled; they may still name segments. The answer does not depend on
+    how the rows are cut into batches: counts, extremes and moments to the last bit, sketches within their errors
+    (and while everything fits, they are exact).
+
+    A column may be missing from some batches; it counts where it is. A batch that lacks a segment column has null
+    there, except that one which adds no rows is then not part of those segments.
+    """
+
+    def __init__(
+        self,
+        segments: Sequence[Sequence[str]] = (),
+        *,
+        settings: ProfileSettings | None = None,
+        exclude: Collection[str] = (),
+    ) -> None:
+        settings = settings or ProfileSettings()
+        room = frequent_items.ROOM if settings.frequent_items else 0
+        self._overall = CellSettings(settings.kll_k, _BLOCK, settings.hll_lg_k, room * _SPARE)
+        self._segment = CellSettings(
+            settings.kll_k_segments, _SEGMENT_BLOCK, settings.hll_lg_k, room * _SEGMENT_SPARE
+        )
+        names = dict.fromkeys(tuple(sorted(set(names))) for names in segments)
+        self._segmentations = [Segmentation(columns, settings.max_segments) for columns in names if columns]
+        self._exclude = frozenset(exclude)
+        self._numbers = {OVERALL: 0}  # segments by key
+        self._rows = [0]  # of each segment
+        self._columns: dict[str, ColumnBuilder] = {}
+        self._chunk_rows = _SEGMENTED_CHUNK_ROWS if self._segmentations else _CHUNK_ROWS
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = self._waiting_bytes = 0
+        self._waiting_adds_rows = True
+
+    def update(self, data: pa.Table | pa.RecordBatch | pd.DataFrame, *, adds_rows: bool = True) -> None:
+        """Take more rows. `adds_rows=False`: they only add columns to rows that were or will be counted elsewhere.
+
+        Raises UsageError when `data` is of another type, SourceError when two of its columns have one name.
+        """
+        if frames.is_pandas(data):
+            # Taken at once, because the caller may change a frame in place afterwards.
+            self._flush()
+            for frame in frames.pandas_frames(data, max_rows=self._chunk_rows):
+                self._profile(frame, adds_rows=adds_rows)
+            return
+        if not isinstance(data, (pa.Table, pa.RecordBatch)):
+            accepted = "a pyarrow Table or RecordBatch, or a pandas DataFrame"
+            raise UsageError(f"a profile is made of {accepted}: found {type(data).__name__}")
+        for batch in frames.record_batches(data, max_rows=self._chunk_rows):
+            if self._waiting and (
+                adds_rows != self._waiting_adds_rows or batch.schema != self._waiting[0].schema
+            ):
+                self._flush()
+            self._waiting_adds_rows = adds_rows
+            self._waiting.append(batch)
+            self._waiting_rows += batch.num_rows
+            self._waiting_bytes += batch.nbytes
+            if self._waiting_rows >= self._chunk_rows or self._waiting_bytes >= _CHUNK_BYTES:
+                self._flush()
+
+    def finish(self) -> DatasetProfile:
+        """The profile of everything so far; more may follow."""
+        self._flush()
+        keys = list(self._numbers)
+        columns: dict[str, dict[str, ColumnProfile]] = {key: {} for key in keys}
+        for name, builder in self._columns.items():
+            for number, found in builder.profiles().items():
+                columns[keys[number]][name] = found
+        folded = sum(segmentation.folded for segmentation in self._segmentations)
+        return DatasetProfile(dict(zip(keys, self._rows, strict=True)), columns, folded)
+
+    def _flush(self) -> None:
+        if self._waiting:
+            batches, self._waiting, self._waiting_rows, self._waiting_bytes = self._waiting, [], 0, 0
+            self._profile(frames.arrow_frame(batches), adds_rows=self._waiting_adds_rows)
+
+    def _profile(self, frame: Frame, *, adds_rows: bool) -> None:
+        assigned = self._assign(frame, adds_rows=adds_rows)
+        everywhere = _groups(frame.rows, assigned)
+        if adds_rows:
+            for groups in everywhere:
+                for number, rows in zip(groups.cells, np.diff(groups.bounds).tolist(), strict=True):
+                    self._rows[number] += rows
+        for name, parts in frame.columns.items():
+            if name not in self._exclude:
+                builder = self._columns.setdefault(name, ColumnBuilder())
+                for part in parts:
+                    groups = everywhere if part.places is None else _groups_at(part.places, assigned)
+                    values = read_values(part.array, kind=part.kind)
+                    for place, group in enumerate(groups):
+                        builder.update(values, group, self._segment if place else self._overall)
+
+    def _assign(self, frame: Frame, *, adds_rows: bool) -> list[Assignment]:
+        """For each segmentation that applies, which segment each row is in."""
+        tags: dict[str, Tags] = {}
+        assigned: list[Assignment] = []
+        for segmentation in self._segmentations:
+            if not adds_rows and not all(name in frame.columns for name in segmentation.names):
+                continue
+            for name in segmentation.names:
+                if name not in tags:
+                    parts = frame.columns.get(name, (Part(pa.nulls(frame.rows)),))
+                    tags[name] = read_tags(parts, frame.rows, column=name)
+            assigned.append(segmentation.assign(tags, self._register))
+        return assigned
+
+    def _register(self, key: str) -> int:
+        number = self._numbers.setdefault(key, len(self._rows))
+        if number == len(self._rows):
+            self._rows.append(0)
+        return number
+
+
+def _groups(rows: int, assigned: Sequence[Assignment]) -> list[Groups]:
+    return [Groups.whole(rows, cell=0), *(Groups.by_code(codes, cells) for codes, cells in assigned)]
+
+
+def _groups_at(places: NDArray[np.int64], assigned: Sequence[Assignment]) -> list[Groups]:
+    """The groups of some rows only."""
+    narrowed: list[Assignment] = []
+    for codes, cells in assigned:
+        present, rows = kernels.dense_codes(codes[places], len(cells))
+        narrowed.append((rows, tuple(cells[place] for place in present.tolist())))
+    return _groups(len(places), narrowed)
+
+
+def profile(
+    data: pa.Table | pa.RecordBatch | pd.DataFrame,
+    segments: Sequence[Sequence[str]] = (),
+    *,
+    settings: ProfileSettings | None = None,
+    exclude: Collection[str] = (),
+) -> DatasetProfile:
+    """Profile one batch at once; see `Profiler`."""
+    profiler = Profiler(segments, settings=settings, exclude=exclude)
+    profiler.update(data)
+    return profiler.finish()

@@ -1,0 +1,133 @@
+"""Bytes at rest: a sealed container, and a reader that checks every length before it uses it.
+
+A container is a magic, a version, a checksum over everything else, and a body that is compressed when that helps.
+Nothing is allocated for a length that the checksum has not vouched for or that exceeds the limit of its kind.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+
+import pyarrow as pa
+
+from monitoring_pipeline.errors import ProfileError
+
+VERSION = 1
+_HEADER = struct.Struct("<4sBBHIQ")  # magic, version, method, reserved, CRC-32, length of the plain body
+_PLAIN, _ZSTD = 0, 1
+_WORTH_COMPRESSING = 64
+
+
+def seal(magic: bytes, body: bytes, *, compress: bool = True) -> bytes:
+    """A container around `body`; `magic` is four bytes that name the kind."""
+    method, stored = _PLAIN, body
+    if compress and len(body) >= _WORTH_COMPRESSING:
+        compressed = _codec().compress(body, asbytes=True)
+        if len(compressed) < len(body):
+            method, stored = _ZSTD, compressed
+    head = _HEADER.pack(magic, VERSION, method, 0, 0, len(body))
+    return _HEADER.pack(magic, VERSION, method, 0, zlib.crc32(stored, zlib.crc32(head)), len(body)) + stored
+
+
+def unseal(magic: bytes, data: bytes, *, what: str, limit: int) -> bytes:
+    """The body of a container. Raises ProfileError, naming `what`, unless it is whole and at most `limit` bytes."""
+    if len(data) < _HEADER.size:
+        raise ProfileError(f"{what}: {len(data)} bytes are too few for a header of {_HEADER.size}")
+    found, version, method, reserved, checksum, size = _HEADER.unpack_from(data)
+    if found != magic:
+        raise ProfileError(f"{what}: starts with {found!r} instead of {magic!r}")
+    if version != VERSION:
+        raise ProfileError(f"{what}: format version {version}; this release reads version {VERSION}")
+    stored = data[_HEADER.size :]
+    head = _HEADER.pack(magic, version, method, reserved, 0, size)
+    if zlib.crc32(stored, zlib.crc32(head)) != checksum:
+        raise ProfileError(f"{what}: damaged, its checksum does not match")
+    if size > limit:
+        raise ProfileError(f"{what}: claims {size} bytes; at most {limit} are accepted")
+    if method == _ZSTD:
+        try:
+            body = _codec().decompress(stored, decompressed_size=size, asbytes=True)
+        except (OSError, pa.ArrowException) as error:
+            raise ProfileError(f"{what}: damaged, its body cannot be decompressed") from error
+    elif method == _PLAIN:
+        body = stored
+    else:
+        raise ProfileError(f"{what}: unknown compression method {method}")
+    if len(body) != size:
+        raise ProfileError(f"{what}: holds {len(body)} bytes instead of {size}")
+    return body
+
+
+def _codec() -> pa.Codec:
+    return pa.Codec("zstd", compression_level=3)
+
+
+class Reader:
+    """Reads fields one after the other. Every read past the end is a ProfileError that names `what`."""
+
+    def __init__(self, data: bytes, *, what: str) -> None:
+        self._data = data
+        self._at = 0
+        self._what = what
+
+    def take(self, size: int) -> bytes:
+        """The next `size` bytes."""
+        if size > self.left:
+            raise ProfileError(
+                f"{self._what}: a field of {size} bytes at {self._at}, where {self.left} are left"
+            )
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def fields(self, layout: struct.Struct) -> tuple[float, ...]:
+        """The next fields of a fixed layout of numbers."""
+        return layout.unpack(self.take(layout.size))
+
+    def number(self) -> int:
+        """The next unsigned 32-bit integer."""
+        return int.from_bytes(self.take(4), "little")
+
+    def long(self) -> int:
+        """The next unsigned 64-bit integer."""
+        return int.from_bytes(self.take(8), "little")
+
+    def chunk(self) -> bytes:
+        """Bytes with their length before them."""
+        return self.take(self.number())
+
+    def text(self) -> str:
+        """UTF-8 text with its length before it."""
+        try:
+            return self.chunk().decode()
+        except UnicodeDecodeError as error:
+            raise ProfileError(f"{self._what}: a name that is not UTF-8") from error
+
+    @property
+    def left(self) -> int:
+        """How many bytes are left."""
+        return len(self._data) - self._at
+
+    def finish(self) -> None:
+        """Raise ProfileError when bytes are left over."""
+        if self.left:
+            raise ProfileError(f"{self._what}: {self.left} bytes too many")
+
+
+def chunk(data: bytes) -> bytes:
+    """Bytes with their length before them, as `Reader.chunk` reads them."""
+    return len(data).to_bytes(4, "little") + data
+
+
+def pack_components(components: Mapping[str, bytes]) -> bytes:
+    """Named byte strings one after the other, by name."""
+    parts = [len(components).to_bytes(4, "little")]
+    for name in sorted(components):
+        parts += [chunk(name.encode()), chunk(components[name])]
+    return b"".join(parts)
+
+
+def unpack_components(reader: Reader) -> dict[str, bytes]:
+    """Inverse of `pack_components`."""
+    return {reader.text(): reader.chunk() for _ in range(reader.number())}

@@ -1,0 +1,335 @@
+"""The first tables."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    """Make every table of the first release."""
+    op.create_table(
+        "api_key",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("organisation", sa.Text(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("scopes", sa.JSON(), nullable=False),
+        sa.Column("created", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("expires", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("revoked", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_api_key")),
+        sa.UniqueConstraint("hash", name=op.f("uq_api_key_hash")),
+    )
+    op.create_table(
+        "audit",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("organisation", sa.Text(), nullable=False),
+        sa.Column("moment", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("actor", sa.Text(), nullable=False),
+        sa.Column("action", sa.Text(), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_audit")),
+    )
+    op.create_index("ix_audit_moment", "audit", ["organisation", "moment"], unique=False)
+    op.create_table(
+        "dataset",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("organisation", sa.Text(), nullable=False),
+        sa.Column("dataset_id", sa.Text(), nullable=False),
+        sa.Column("registered_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_dataset")),
+        sa.UniqueConstraint("organisation", "dataset_id", name=op.f("uq_dataset_organisation_dataset_id")),
+    )
+    op.create_table(
+        "analyzer_result",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("analysis_id", sa.Text(), nullable=False),
+        sa.Column("result_id", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("analyzer_id", sa.Text(), nullable=False),
+        sa.Column("analyzer_version", sa.Text(), nullable=False),
+        sa.Column("monitor_ids", sa.JSON(), nullable=False),
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("segment", sa.Text(), nullable=False),
+        sa.Column("column", sa.Text(), nullable=False),
+        sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("created", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("granularity", sa.Text(), nullable=False),
+        sa.Column("target_level", sa.Text(), nullable=False),
+        sa.Column("metric", sa.Text(), nullable=True),
+        sa.Column("analyzer_type", sa.Text(), nullable=False),
+        sa.Column("algorithm", sa.Text(), nullable=True),
+        sa.Column("algorithm_mode", sa.Text(), nullable=True),
+        sa.Column("anomaly_count", sa.BigInteger(), nullable=True),
+        sa.Column("failure_type", sa.Text(), nullable=True),
+        sa.Column("failure_explanation", sa.Text(), nullable=True),
+        sa.Column("target_count", sa.BigInteger(), nullable=True),
+        sa.Column("target_batches_with_profile_count", sa.BigInteger(), nullable=True),
+        sa.Column("baseline_count", sa.BigInteger(), nullable=True),
+        sa.Column("baseline_batches_with_profile_count", sa.BigInteger(), nullable=True),
+        sa.Column("expected_baseline_count", sa.BigInteger(), nullable=True),
+        sa.Column("minimum_batch_size", sa.BigInteger(), nullable=True),
+        sa.Column("is_rollup", sa.Boolean(), nullable=True),
+        sa.Column("segment_weight", sa.Double(), nullable=True),
+        sa.Column("reference_profile_id", sa.Text(), nullable=True),
+        sa.Column("profile_version", sa.BigInteger(), nullable=True),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("stale", sa.Boolean(), nullable=False),
+        sa.Column("user_initiated_backfill", sa.Boolean(), nullable=False),
+        sa.Column("metric_value", sa.Double(), nullable=True),
+        sa.Column("calculated_upper", sa.Double(), nullable=True),
+        sa.Column("calculated_lower", sa.Double(), nullable=True),
+        sa.Column("absolute_upper", sa.Double(), nullable=True),
+        sa.Column("absolute_lower", sa.Double(), nullable=True),
+        sa.Column("factor", sa.Double(), nullable=True),
+        sa.Column("threshold_type", sa.Text(), nullable=True),
+        sa.Column("drift_value", sa.Double(), nullable=True),
+        sa.Column("drift_threshold", sa.Double(), nullable=True),
+        sa.Column("diff_value", sa.Double(), nullable=True),
+        sa.Column("diff_threshold", sa.Double(), nullable=True),
+        sa.Column("diff_mode", sa.Text(), nullable=True),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_analyzer_result_dataset")),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_analyzer_result")),
+    )
+    op.create_index(
+        "ix_analyzer_result_analysis", "analyzer_result", ["dataset", "analysis_id"], unique=False
+    )
+    op.create_index("ix_analyzer_result_run", "analyzer_result", ["dataset", "run_id"], unique=False)
+    op.create_index(
+        "uq_analyzer_result_current",
+        "analyzer_result",
+        ["dataset", "bucket", "analyzer_id", "analyzer_version", "segment", "column"],
+        unique=True,
+        sqlite_where=sa.text("state = 'current'"),
+        postgresql_where=sa.text("state = 'current'"),
+    )
+    op.create_table(
+        "column_name",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_column_name_dataset")),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_column_name")),
+        sa.UniqueConstraint("dataset", "name", name=op.f("uq_column_name_dataset_name")),
+    )
+    op.create_table(
+        "digest",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("dedup_key", sa.Text(), nullable=False),
+        sa.Column("monitor_id", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=True),
+        sa.Column("severity", sa.BigInteger(), nullable=True),
+        sa.Column("created", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("content", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_digest_dataset")),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_digest")),
+        sa.UniqueConstraint("dataset", "dedup_key", name=op.f("uq_digest_dataset_dedup_key")),
+    )
+    op.create_table(
+        "document_version",
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("hash", sa.Text(), nullable=False),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("origin", sa.Text(), nullable=False),
+        sa.Column("created", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("diff", sa.Text(), nullable=False),
+        sa.Column("content", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_document_version_dataset")),
+        sa.PrimaryKeyConstraint("dataset", "kind", "version", name=op.f("pk_document_version")),
+    )
+    op.create_table(
+        "entity_schema",
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("content", sa.JSON(), nullable=False),
+        sa.Column("updated", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_entity_schema_dataset")),
+        sa.PrimaryKeyConstraint("dataset", name=op.f("pk_entity_schema")),
+    )
+    op.create_table(
+        "evaluation",
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("analyzer_id", sa.Text(), nullable=False),
+        sa.Column("analyzer_version", sa.Text(), nullable=False),
+        sa.Column("evaluated_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_evaluation_dataset")),
+        sa.PrimaryKeyConstraint(
+            "dataset", "bucket", "analyzer_id", "analyzer_version", name=op.f("pk_evaluation")
+        ),
+        comment="Which analyzer has judged which bucket, also where it had nothing to say and left no result",
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "feedback",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("analysis_id", sa.Text(), nullable=False),
+        sa.Column("author", sa.Text(), nullable=False),
+        sa.Column("verdict", sa.Text(), nullable=False),
+        sa.Column("note", sa.Text(), nullable=True),
+        sa.Column("created", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_feedback_dataset")),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_feedback")),
+    )
+    op.create_index("ix_feedback_analysis", "feedback", ["dataset", "analysis_id"], unique=False)
+    op.create_table(
+        "incident",
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("incident_id", sa.Text(), nullable=False),
+        sa.Column("status", sa.Text(), nullable=False),
+        sa.Column("severity", sa.BigInteger(), nullable=False),
+        sa.Column("title", sa.Text(), nullable=False),
+        sa.Column("start_time", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("end_time", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("opened", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("updated", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("resolved", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("content", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_incident_dataset")),
+        sa.PrimaryKeyConstraint("dataset", "incident_id", name=op.f("pk_incident")),
+    )
+    op.create_table(
+        "segment",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_segment_dataset")),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_segment")),
+        sa.UniqueConstraint("dataset", "key", name=op.f("uq_segment_dataset_key")),
+    )
+    op.create_table(
+        "source_file",
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("entry", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_source_file_dataset")),
+        sa.PrimaryKeyConstraint("dataset", "path", name=op.f("pk_source_file")),
+    )
+    op.create_table(
+        "upload",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("received", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_upload_dataset")),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_upload")),
+        sa.UniqueConstraint("dataset", "sha256", name=op.f("uq_upload_dataset_sha256")),
+    )
+    op.create_table(
+        "batch",
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("segment", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("files", sa.BigInteger(), nullable=False),
+        sa.Column("first_upload", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("last_upload", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("fingerprint", sa.Text(), nullable=False),
+        sa.Column("profiled_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("quality", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_batch_dataset")),
+        sa.ForeignKeyConstraint(["segment"], ["segment.pk"], name=op.f("fk_batch_segment")),
+        sa.PrimaryKeyConstraint("dataset", "bucket", "segment", name=op.f("pk_batch")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "delivery",
+        sa.Column("pk", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("digest", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("attempts", sa.BigInteger(), nullable=False),
+        sa.Column("next_attempt", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("claimed_until", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("delivered_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.Column("receipt", sa.Text(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["digest"], ["digest.pk"], name=op.f("fk_delivery_digest")),
+        sa.PrimaryKeyConstraint("pk", name=op.f("pk_delivery")),
+        sa.UniqueConstraint("digest", "channel", name=op.f("uq_delivery_digest_channel")),
+    )
+    op.create_index("ix_delivery_due", "delivery", ["state", "next_attempt"], unique=False)
+    op.create_table(
+        "profile",
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("grain", sa.Text(), nullable=False),
+        sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("segment", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("column", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("n", sa.Double(), nullable=True),
+        sa.Column("n_null", sa.Double(), nullable=True),
+        sa.Column("n_nan", sa.Double(), nullable=True),
+        sa.Column("n_pos_inf", sa.Double(), nullable=True),
+        sa.Column("n_neg_inf", sa.Double(), nullable=True),
+        sa.Column("n_true", sa.Double(), nullable=True),
+        sa.Column("t_bool", sa.Double(), nullable=True),
+        sa.Column("t_integral", sa.Double(), nullable=True),
+        sa.Column("t_fractional", sa.Double(), nullable=True),
+        sa.Column("t_string", sa.Double(), nullable=True),
+        sa.Column("t_object", sa.Double(), nullable=True),
+        sa.Column("n_columns", sa.Double(), nullable=True),
+        sa.Column("m_n", sa.Double(), nullable=True),
+        sa.Column("mean", sa.Double(), nullable=True),
+        sa.Column("m2", sa.Double(), nullable=True),
+        sa.Column("min", sa.Double(), nullable=True),
+        sa.Column("max", sa.Double(), nullable=True),
+        sa.Column("unique_est", sa.Double(), nullable=True),
+        sa.Column("unique_lower", sa.Double(), nullable=True),
+        sa.Column("unique_upper", sa.Double(), nullable=True),
+        sa.Column("quantile_5", sa.Double(), nullable=True),
+        sa.Column("quantile_25", sa.Double(), nullable=True),
+        sa.Column("quantile_50", sa.Double(), nullable=True),
+        sa.Column("quantile_75", sa.Double(), nullable=True),
+        sa.Column("quantile_90", sa.Double(), nullable=True),
+        sa.Column("quantile_95", sa.Double(), nullable=True),
+        sa.Column("quantile_99", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["column"], ["column_name.pk"], name=op.f("fk_profile_column")),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_profile_dataset")),
+        sa.ForeignKeyConstraint(["segment"], ["segment.pk"], name=op.f("fk_profile_segment")),
+        sa.PrimaryKeyConstraint("dataset", "grain", "bucket", "segment", "column", name=op.f("pk_profile")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "profile_sketch",
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("grain", sa.Text(), nullable=False),
+        sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("segment", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("column", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("components", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["column"], ["column_name.pk"], name=op.f("fk_profile_sketch_column")),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_profile_sketch_dataset")),
+        sa.ForeignKeyConstraint(["segment"], ["segment.pk"], name=op.f("fk_profile_sketch_segment")),
+        sa.PrimaryKeyConstraint(
+            "dataset", "grain", "bucket", "segment", "column", name=op.f("pk_profile_sketch")
+        ),
+        comment="Compressed sketches, apart from the scalars so that a series scan never reads their pages",
+    )
+    op.create_table(
+        "reference_profile",
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("profile_id", sa.Text(), nullable=False),
+        sa.Column("segment", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("column", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("created", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("profile", sa.LargeBinary(), nullable=False),
+        sa.ForeignKeyConstraint(["column"], ["column_name.pk"], name=op.f("fk_reference_profile_column")),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_reference_profile_dataset")),
+        sa.ForeignKeyConstraint(["segment"], ["segment.pk"], name=op.f("fk_reference_profile_segment")),
+        sa.PrimaryKeyConstraint(
+            "dataset", "profile_id", "segment", "column", name=op.f("pk_reference_profile")
+        ),
+    )

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from monitoring_pipeline.analysis.algorithms import stddev
+from monitoring_pipeline.analysis.result import FailureType
+from monitoring_pipeline.analysis.verdicts import Verdicts
+from monitoring_pipeline.config.analyzers import StddevConfig
+from monitoring_pipeline_tests.analysis.vectors import cases, number, numbers
+
+DEPARTURES = {
+    "StddevCalculationTest.testFixedThresholds.conj_maxUpper130000": "DECISION 19: the lower side keeps its bound",
+    "StddevCalculationTest.testFixedThresholds.conj_maxUpper80000": "DECISION 19: the lower side keeps its bound",
+}
+
+
+def config_of(**given: object) -> StddevConfig:
+    return StddevConfig.model_validate({"metric": "mean", "baseline": {"type": "TrailingWindow"}, **given})
+
+
+def judge(config: StddevConfig, target: float, baseline: list[float]) -> Verdicts:
+    return stddev.evaluate(config, np.array([[target]]), np.array([[baseline]], dtype=np.float64))
+
+
+@pytest.mark.parametrize("case", cases("StddevCalculationTest", kind="calculate"))
+def test_agrees_with_the_reference(case: dict[str, Any]) -> None:
+    expected = case["expected"]
+    verdicts = judge(
+        config_of(**case["analyzer"]), numbers(case["target"])[0], numbers(case["baseline"]).tolist()
+    )
+    if expected.get("raises"):
+        assert verdicts.failure[0, 0] is FailureType.CALCULATION_EXCEPTION
+        assert expected["message_contains"] in verdicts.explanation[0, 0]
+        return
+    assert verdicts.anomaly[0, 0] == bool(expected["alertCount"])
+    assert verdicts.upper[0, 0] == pytest.approx(number(expected["upper"]), abs=case["tolerance"])
+    if case["id"] not in DEPARTURES:
+        assert verdicts.lower[0, 0] == pytest.approx(number(expected["lower"]), abs=case["tolerance"])
+
+
+@given(
+    st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=20),
+    st.floats(0, 5),
+)
+def test_bounds_are_mean_and_sample_deviation(baseline: list[float], factor: float) -> None:
+    verdicts = judge(config_of(factor=factor, minBatchSize=1), 0.0, baseline)
+    mean, sigma = statistics.fmean(baseline), statistics.stdev(baseline)
+    assert verdicts.upper[0, 0] == pytest.approx(mean + factor * sigma, rel=1e-9, abs=1e-6)
+    assert verdicts.lower[0, 0] == pytest.approx(mean - factor * sigma, rel=1e-9, abs=1e-6)
+
+
+def test_a_baseline_of_one_count_takes_the_root_of_its_mean() -> None:
+    verdicts = judge(config_of(minBatchSize=1, factor=3), 131.0, [100.0])
+    assert (verdicts.lower[0, 0], verdicts.upper[0, 0]) == (70.0, 130.0)
+    assert verdicts.anomaly[0, 0]
+
+
+def test_a_baseline_of_one_negative_value_never_alerts() -> None:
+    assert not judge(config_of(minBatchSize=1), 1e9, [-1.0]).anomaly[0, 0]
+
+
+def test_any_change_of_a_constant_is_an_anomaly() -> None:
+    assert judge(config_of(), 5.0000001, [5.0, 5.0, 5.0]).anomaly[0, 0]
+    assert not judge(config_of(), 5.0, [5.0, 5.0, 5.0]).anomaly[0, 0]
+
+
+def test_limit_and_keeps_the_calculated_bound_of_the_side_without_a_threshold() -> None:
+    verdicts = judge(config_of(factor=1, limitType="and", maxUpperThreshold=100), -50.0, [9.0, 10.0, 11.0])
+    assert (verdicts.lower[0, 0], verdicts.upper[0, 0]) == (9.0, 100.0)
+    assert verdicts.anomaly[0, 0]
+
+
+def test_limit_or_keeps_bounds_inside_the_static_thresholds() -> None:
+    verdicts = judge(
+        config_of(factor=3, minLowerThreshold=9, maxUpperThreshold=10.5), 10.0, [9.0, 10.0, 11.0]
+    )
+    assert (verdicts.lower[0, 0], verdicts.upper[0, 0]) == (9.0, 10.5)
+
+
+def test_contradictory_thresholds_are_a_failure_with_both_numbers() -> None:
+    verdicts = judge(config_of(minLowerThreshold=5, maxUpperThreshold=1), 100.0, [1.0, 2.0, 3.0])
+    assert verdicts.failure[0, 0] is FailureType.CALCULATION_EXCEPTION
+    assert verdicts.explanation[0, 0] == "minLowerThreshold 5 exceeds maxUpperThreshold 1"
+    assert not verdicts.anomaly[0, 0]
+
+
+@pytest.mark.parametrize("name", ["enableGrubb", "enableAnomalyReplacement", "enableAlertsFilter"])
+def test_parameters_that_are_not_available_fail_loudly(name: str) -> None:
+    verdicts = judge(config_of(params={name: "true"}), 100.0, [1.0, 2.0, 3.0])
+    assert verdicts.failure[0, 0] is FailureType.CALCULATION_EXCEPTION
+    assert name in verdicts.explanation[0, 0]
+    assert judge(config_of(params={name: "false"}), 100.0, [1.0, 2.0, 3.0]).failure[0, 0] is None
+
+
+@given(st.data())
+def test_a_verdict_has_the_same_bits_alone_and_among_many(data: st.DataObject) -> None:
+    finite = st.floats(-1e9, 1e9) | st.just(float("nan"))
+    shape = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 5), st.integers(1, 9)))
+    size = int(np.prod(shape))
+    baseline = np.array(data.draw(st.lists(finite, min_size=size, max_size=size))).reshape(shape)
+    target = np.zeros(shape[:2])
+    together = stddev.evaluate(config_of(minBatchSize=1), target, baseline)
+    for row in range(shape[0]):
+        for at in range(shape[1]):
+            alone = stddev.evaluate(
+                config_of(minBatchSize=1),
+                target[row : row + 1, at : at + 1],
+                baseline[row : row + 1, at : at + 1],
+            )
+            assert np.array_equal(alone.upper[0, 0], together.upper[row, at], equal_nan=True)
