@@ -52,7 +52,7 @@ def run(home: Path, files: list[Path]) -> dict[str, object]:
         seconds["profiling"] = profiled.seconds
         analyzed = pipeline.analyze_batch(workspace, "taxi")
         seconds["analysis"] = analyzed.seconds
-        notified = pipeline.notify(workspace, "taxi", analyzed)
+        notified = pipeline.notify(workspace, "taxi")
     store_mb = sum(file.stat().st_size for file in (home / "store").glob("*")) / 1e6
     table = Table("what", "figure")
     for name, value in seconds.items():

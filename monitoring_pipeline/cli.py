@@ -215,7 +215,7 @@ def run(
                 analyzed = pipeline.analyze_batch(
                     workspace, dataset_id, buckets, backfill=buckets is not None
                 )
-                notified = pipeline.notify(workspace, dataset_id, analyzed)
+                notified = pipeline.notify(workspace, dataset_id)
             terminal.show_analyzed(out, dataset_id, analyzed, notified)
             worst = min([worst, *(digest.severity for digest in notified.digests)])
         terminal.show_delivered(out, pipeline.deliver(workspace))
@@ -336,7 +336,9 @@ def _window(start: str | None, end: str | None) -> TimeRange | None:
         raise UsageError(str(error)) from None
 
 
-def _buckets(workspace: Workspace, dataset_id: str, start: str | None, end: str | None) -> list[datetime] | None:
+def _buckets(
+    workspace: Workspace, dataset_id: str, start: str | None, end: str | None
+) -> list[datetime] | None:
     """Buckets of the asked window, cut to where the dataset has been and where the present is."""
     from monitoring_pipeline import pipeline
 
@@ -344,3 +346,7 @@ def _buckets(workspace: Workspace, dataset_id: str, start: str | None, end: str 
     if window is None:
         return None
     return pipeline.buckets_in(workspace, dataset_id, window)
+
+
+if __name__ == "__main__":
+    main()

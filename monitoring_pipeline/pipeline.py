@@ -19,8 +19,8 @@ from monitoring_pipeline.alerting.channels import Channel, configured_channels
 from monitoring_pipeline.alerting.delivery import DeliveryReport
 from monitoring_pipeline.alerting.digests import Digest, build_digests
 from monitoring_pipeline.alerting.incidents import ECHO, Incident, group_incidents
-from monitoring_pipeline.analysis.engine import analyze
-from monitoring_pipeline.analysis.gates import BatchFacts, Decision, Due, Waiting, decide
+from monitoring_pipeline.analysis.engine import analyze, unable
+from monitoring_pipeline.analysis.gates import BatchFacts, Decision, Due, Gate, Waiting, decide
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.analysis.schema_inference import SCALARS as SCHEMA_SCALARS
 from monitoring_pipeline.analysis.schema_inference import infer_schema
@@ -112,9 +112,27 @@ class Pending:
         return tuple(sorted({*self.profile, *(due.bucket for due in self.due)}))
 
     def summary(self) -> list[str]:
-        """What waits, in words: one line per reason, with how many and until when."""
-        reasons = Counter(wait.reason for wait in self.waiting)
-        return [f"{reason} ({count})" for reason, count in reasons.most_common()]
+        """What waits and for what, in words: one line for each analyzer and reason."""
+        lines: list[str] = []
+        for (analyzer_id, gate), group in _grouped(self.waiting).items():
+            first, last = group[0], group[-1]
+            if first.bucket is None or last.bucket is None:
+                lines.append(f"{analyzer_id}: {first.reason}")
+            elif len(group) == 1:
+                lines.append(f"{analyzer_id} on {first.bucket:%Y-%m-%d %H:%M}: {first.reason}")
+            else:
+                lines.append(
+                    f"{analyzer_id}: {gate.value}, {len(group):,} buckets from {first.bucket:%Y-%m-%d %H:%M} "
+                    f"to {last.bucket:%Y-%m-%d %H:%M}; the last {last.reason}"
+                )
+        return lines
+
+
+def _grouped(waiting: Sequence[Waiting]) -> dict[tuple[str, Gate], list[Waiting]]:
+    groups: dict[tuple[str, Gate], list[Waiting]] = {}
+    for item in waiting:
+        groups.setdefault((item.analyzer_id, item.gate), []).append(item)
+    return groups
 
 
 def discover(workspace: Workspace, dataset_id: str) -> Scan:
@@ -214,7 +232,9 @@ def analyze_batch(
     decision = _decide(workspace, dataset_id, backfill=backfill, window=_span(dataset, buckets))
     asked = None if buckets is None else {*buckets}
     due = tuple(item for item in decision.due if asked is None or item.bucket in asked)
-    waiting = tuple(item for item in decision.waiting if asked is None or item.bucket in asked)
+    waiting = tuple(
+        item for item in decision.waiting if asked is None or item.bucket is None or item.bucket in asked
+    )
     analysis = analyze(
         workspace.store,
         ref,
@@ -236,24 +256,34 @@ def analyze_batch(
     return Analyzed(run_id, fresh, due, waiting, analysis.notes, time.perf_counter() - began)
 
 
-def notify(workspace: Workspace, dataset_id: str, analyzed: Analyzed) -> Notified:
-    """Turn new verdicts into incidents and digests, recorded in the outbox; `deliver` sends them."""
+def notify(workspace: Workspace, dataset_id: str) -> Notified:
+    """Turn verdicts that nobody has been told of into incidents and digests in the outbox; `deliver` sends them.
+
+    Run by run: what a run that died had found is told now, in the words it would have used then.
+    """
+    ref = workspace.ref(dataset_id)
+    told = [_tell(workspace, dataset_id, run_id) for run_id in results.untold_runs(workspace.store, ref)]
+    return Notified(
+        digests=tuple(digest for part in told for digest in part.digests),
+        incidents=tuple({incident.id: incident for part in told for incident in part.incidents}.values()),
+        problems=tuple(dict.fromkeys(problem for part in told for problem in part.problems)),
+    )
+
+
+def _tell(workspace: Workspace, dataset_id: str, run_id: str) -> Notified:
     dataset, ref, now = workspace.dataset(dataset_id), workspace.ref(dataset_id), workspace.now()
-    touched = _update_incidents(workspace, dataset, analyzed.results)
+    verdicts = [AnalyzerResult.from_row(row) for row in results.results(workspace.store, ref, run_id=run_id)]
+    touched = _update_incidents(workspace, dataset, verdicts)
     digests = build_digests(
-        dataset.document,
-        analyzed.results,
-        now=now,
-        run_id=analyzed.run_id,
-        organisation=ref.organisation,
-        incidents=touched,
+        dataset.document, verdicts, now=now, run_id=run_id, organisation=ref.organisation, incidents=touched
     )
     recorded, problems = delivery.enqueue(
         workspace.store, ref, dataset.document, digests, configured_channels(workspace.settings), now=now
     )
-    told = {incident.id for digest in recorded for incident in digest.incidents}
+    results.mark_told(workspace.store, ref, run_id, now=now)
+    named = {incident.id for digest in recorded for incident in digest.incidents}
     return Notified(
-        tuple(recorded), tuple(incident for incident in touched if incident.id in told), tuple(problems)
+        tuple(recorded), tuple(incident for incident in touched if incident.id in named), tuple(problems)
     )
 
 
@@ -407,6 +437,7 @@ def _decide(
         now=workspace.now(),
         window=window,
         backfill=backfill,
+        unable=unable(dataset.document),
     )
 
 

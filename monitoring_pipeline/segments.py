@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 OVERALL = ""
 
-_ESCAPES = (("%", "%25"), ("&", "%26"), ("=", "%3D"))
+_ESCAPES = (("%", "%25"), ("&", "%26"), ("=", "%3D"), ("\x00", "%00"))
 
 
 def segment_key(tags: Mapping[str, str]) -> str:

@@ -16,6 +16,7 @@ from monitoring_pipeline.alerting.delivery import DeliveryReport
 from monitoring_pipeline.alerting.digests import Digest
 from monitoring_pipeline.alerting.wording import sentence
 from monitoring_pipeline.alerting.formats.text import render_text
+from monitoring_pipeline.analysis.gates import Gate
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.overview import Status
 from monitoring_pipeline.pipeline import Analyzed, Notified, Profiled
@@ -66,7 +67,8 @@ def show_analyzed(console: Console, dataset_id: str, analyzed: Analyzed, notifie
         console.print(
             f"  [red]●[/red] {incident.start:%Y-%m-%d %H:%M}  {escape(incident.title)}", highlight=False
         )
-    for note in [*analyzed.notes, *notified.problems]:
+    idle = [f"{wait.analyzer_id}: {wait.reason}" for wait in analyzed.waiting if wait.gate is Gate.IDLE]
+    for note in [*idle, *analyzed.notes, *notified.problems]:
         console.print(f"  [yellow]note[/yellow] {escape(note)}", highlight=False)
 
 

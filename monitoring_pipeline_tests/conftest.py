@@ -10,11 +10,15 @@ from collections.abc import Iterator
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+import hypothesis
 import pytest
 import sqlalchemy as sa
 
 from monitoring_pipeline.store.database import Store, open_store
 from monitoring_pipeline.store.datasets import DatasetRef, register_dataset
+
+hypothesis.settings.register_profile("patient", deadline=None)  # truth, not how busy the machine is
+hypothesis.settings.load_profile("patient")
 
 _numbers = itertools.count(1)
 

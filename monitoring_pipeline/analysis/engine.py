@@ -76,9 +76,12 @@ def analyze(
     if not jobs:
         return Analysis((), tuple(notes))
     reader = Reader(store, ref, document.granularity, now)
-    schema = schema or document.entity_schema or _inferred(store, ref, document, jobs)
+    schema = schema or _inferred(store, ref, document, jobs)
     reader.plan(jobs)
-    run = _Run(ref, document, reader, schema, now=now, run_id=run_id, backfill=backfill)
+    versions = reader.versions(
+        TimeRange(min(job.target_span.start for job in jobs), max(job.target_span.end for job in jobs))
+    )
+    run = _Run(ref, document, reader, schema, versions, now=now, run_id=run_id, backfill=backfill)
     results: list[AnalyzerResult] = []
     for job in jobs:
         try:
@@ -90,6 +93,17 @@ def analyze(
             notes.append(_note(job.analyzer.id, job.targets.size, _why_nothing(job), done="without a result"))
         results += found
     return Analysis(tuple(results), tuple(notes))
+
+
+def unable(document: MonitorDocument) -> dict[str, str]:
+    """The analyzers of a document that cannot run at all, by id, and why."""
+    reasons: dict[str, str] = {}
+    for analyzer in document.analyzers:
+        try:
+            resolve(analyzer, [], granularity=document.granularity, algorithms=registry())
+        except AnalysisError as error:
+            reasons[analyzer.id] = str(error)
+    return reasons
 
 
 def _jobs(document: MonitorDocument, due: Sequence[Due], notes: list[str]) -> list[Job]:
@@ -106,11 +120,9 @@ def _jobs(document: MonitorDocument, due: Sequence[Due], notes: list[str]) -> li
         except AnalysisError as error:
             notes.append(_note(analyzer.id, len(asked), str(error)))
             continue
-        params = getattr(analyzer.config, "params", None)
-        if params:
-            notes.append(
-                f"analyzer {analyzer.id}: params {', '.join(sorted(params))} have no effect in this release"
-            )
+        if analyzer.config.params:
+            names = ", ".join(sorted(analyzer.config.params))
+            notes.append(f"analyzer {analyzer.id}: params {names} have no effect in this release")
     notes += [
         _note(unknown, len(asked), "the document has no such analyzer") for unknown, asked in buckets.items()
     ]
@@ -129,14 +141,21 @@ def _why_nothing(job: Job) -> str:
 def _inferred(
     store: Store, ref: DatasetRef, document: MonitorDocument, jobs: Sequence[Job]
 ) -> EntitySchema | None:
-    asking = [job for job in jobs if needs_schema(job.analyzer)]
+    """What the document says of the columns, over what the buckets that are due show of them."""
+    asking = [job.target_span for job in jobs if needs_schema(job.analyzer)]
     if not asking:
-        return None
-    span = TimeRange(min(job.target_span.start for job in asking), max(job.target_span.end for job in asking))
-    series = profiles.series(
-        store, ref, SCHEMA_SCALARS, span, granularity=document.granularity, segments=[OVERALL]
+        return document.entity_schema
+    inferred = infer_schema(
+        profiles.series(
+            store,
+            ref,
+            SCHEMA_SCALARS,
+            TimeRange(min(span.start for span in asking), max(span.end for span in asking)),
+            granularity=document.granularity,
+            segments=[OVERALL],
+        )
     )
-    return infer_schema(series)
+    return inferred if document.entity_schema is None else inferred.overridden_by(document.entity_schema)
 
 
 @dataclass(frozen=True)
@@ -145,15 +164,16 @@ class _Run:
     document: MonitorDocument
     reader: Reader
     schema: EntitySchema | None
+    versions: Mapping[int, int]
+    """Profile versions by bucket index."""
     now: datetime
     run_id: str
     backfill: bool
 
     def results(self, job: Job) -> Iterator[AnalyzerResult]:
         """Results of one analyzer, by bucket, segment and column."""
-        versions = self.reader.versions(job.target_span)
         found = chain.from_iterable(
-            self._assembled(job, inputs, self._judged(job, inputs), versions) for inputs in self._inputs(job)
+            self._assembled(job, inputs, self._judged(job, inputs)) for inputs in self._inputs(job)
         )
         yield from sorted(found, key=lambda result: (result.bucket, result.segment, result.column))
 
@@ -196,6 +216,7 @@ class _Run:
     def _judged(self, job: Job, inputs: Inputs) -> Verdicts:
         try:
             verdicts = job.algorithm.evaluate(job.analyzer.config, inputs.target, inputs.baseline)
+            _check_shapes(verdicts, inputs.present.shape)
         except Exception as error:  # noqa: BLE001  an algorithm, a user's own perhaps, must not take the others down
             _log.warning("analyzer %s failed", job.analyzer.id, exc_info=True)
             verdicts = _broken(inputs, f"{job.algorithm.name} failed: {type(error).__name__}: {error}")
@@ -207,9 +228,7 @@ class _Run:
         explanation = explain_insufficient(inputs.baseline_count, job.needed_baseline, job.baseline)
         return fail(verdicts, few, FailureType.INSUFFICIENT_BASELINE, explanation, instead=True)
 
-    def _assembled(
-        self, job: Job, inputs: Inputs, verdicts: Verdicts, versions: Mapping[int, int]
-    ) -> Iterator[AnalyzerResult]:
+    def _assembled(self, job: Job, inputs: Inputs, verdicts: Verdicts) -> Iterator[AnalyzerResult]:
         analyzer, weights = job.analyzer, self.document.weight_config
         common: dict[str, Any] = {
             "run_id": self.run_id,
@@ -257,10 +276,16 @@ class _Run:
                 baseline_count=int(inputs.baseline_count[row, at]),
                 baseline_batches_with_profile_count=int(inputs.baseline_profiles[row, at]),
                 segment_weight=weights.weight(column, segment) if weights and column else None,
-                profile_version=versions.get(int(job.targets[at])),
+                profile_version=self.versions.get(int(job.targets[at])),
                 details=details,
             )
 
+
+_ALGORITHM_FIELDS = frozenset(FIELDS[FIELDS.index("metric_value") : FIELDS.index("details")]) | {
+    "algorithm",
+    "algorithm_mode",
+}
+"""Fields of a result that an algorithm may fill; its other columns are details."""
 
 _VERDICT_FIELDS = frozenset(
     {"calculated_lower", "calculated_upper", "drift_value", "diff_value", "baseline_value"}
@@ -272,7 +297,7 @@ _Read = Callable[[int, int], object]
 
 def _column(name: str, value: Column) -> tuple[str, bool, _Read]:
     """A column of the verdicts: its name, whether it is a field of the result, and how to read one value of it."""
-    is_field = name in FIELDS
+    is_field = name in _ALGORITHM_FIELDS
     if isinstance(value, np.ndarray):
         values, finite = value.tolist(), np.isfinite(value).tolist()
         return name, is_field, lambda row, at: values[row][at] if finite[row][at] else None
@@ -286,3 +311,11 @@ def _broken(inputs: Inputs, explanation: str) -> Verdicts:
     unknown = np.full(shape, np.nan)
     nothing = Verdicts(np.zeros(shape, dtype=np.bool_), unknown, unknown, unknown, *no_failures(shape))
     return fail(nothing, inputs.present, FailureType.CALCULATION_EXCEPTION, explanation)
+
+
+def _check_shapes(verdicts: Verdicts, shape: tuple[int, ...]) -> None:
+    arrays = {name: getattr(verdicts, name) for name in ("anomaly", "failure", "explanation")}
+    arrays |= {name: value for name, value in verdicts.columns.items() if isinstance(value, np.ndarray)}
+    for name, array in arrays.items():
+        if np.shape(array) != shape:
+            raise AnalysisError(f"{name} has the shape {np.shape(array)}; accepted: {shape}")

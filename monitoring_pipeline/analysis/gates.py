@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from monitoring_pipeline.analysis.operational import is_missing_datapoint, is_seconds_since_last_upload
 from monitoring_pipeline.analysis.planner import analyzer_version
@@ -46,15 +47,28 @@ class Due:
     analyzer_version: str
 
 
+class Gate(StrEnum):
+    """What can keep an analyzer from a bucket."""
+
+    IDLE = "does not run"
+    DONE = "has run"
+    GRACE = "is outside the backfill grace"
+    SCHEDULE = "is not scheduled"
+    READINESS = "is not ready"
+    DATA = "has no data"
+    COOL_DOWN = "cools down"
+
+
 @dataclass(frozen=True)
 class Waiting:
     """One analyzer that does not run on a bucket, why, and when to look again (None: nothing will change by waiting).
 
-    `bucket` is None when the reason holds for every bucket.
+    `bucket` is None when the reason holds for every bucket. `gate` is what is closed, `reason` says it in words.
     """
 
     analyzer_id: str
     bucket: datetime | None
+    gate: Gate
     reason: str
     until: datetime | None = None
 
@@ -75,14 +89,15 @@ def decide(
     now: datetime,
     window: TimeRange | None = None,
     backfill: bool = False,
+    unable: Mapping[str, str] | None = None,
 ) -> Decision:
     """Decide for every analyzer of the document at `now`.
 
     Looks at the buckets inside each analyzer's grace, or at those of `window`. `backfill` lifts the grace and nothing
-    else.
+    else. `unable` are analyzers, by id, that cannot run, and why (`engine.unable`).
     """
     done = calculated if isinstance(calculated, AbstractSet) else frozenset(calculated)
-    situation = _Situation(document, facts, done, now, window, backfill)
+    situation = _Situation(document, facts, done, now, window, backfill, unable or {})
     due: list[Due] = []
     waiting: list[Waiting] = []
     for analyzer in document.analyzers:
@@ -121,6 +136,7 @@ class _Situation:
     now: datetime
     window: TimeRange | None
     backfill: bool
+    unable: Mapping[str, str] = field(default_factory=dict)
     scheduled: dict[str, dict[datetime, bool]] = field(default_factory=dict)
     """Whether a schedule matches a bucket, for every schedule once: analyzers share them, and cron is slow."""
 
@@ -135,91 +151,113 @@ class _Situation:
         return last if self.document.allow_partial_target_batches else self.granularity.shift(last, -1)
 
 
+@dataclass(frozen=True)
+class _Case:
+    """One analyzer in its situation, with what is the same for all of its buckets."""
+
+    analyzer: Analyzer
+    situation: _Situation
+    schedule: FixedSchedule | CronSchedule
+    scheduled: dict[datetime, bool]
+    grace: Duration
+    cutoff: datetime | None
+    """Buckets that start earlier lie outside the grace; None when it is lifted."""
+
+    @classmethod
+    def of(cls, analyzer: Analyzer, situation: _Situation) -> _Case:
+        schedule = analyzer.schedule_for(situation.granularity)
+        scheduled = situation.scheduled.setdefault(schedule.model_dump_json(), {})
+        grace = grace_of(analyzer, situation.granularity)
+        cutoff = None if situation.backfill else grace.before(situation.now)
+        return cls(analyzer, situation, schedule, scheduled, grace, cutoff)
+
+    def matches(self, bucket: datetime) -> bool:
+        if bucket not in self.scheduled:
+            self.scheduled[bucket] = self.schedule.matches(bucket, self.situation.granularity)
+        return self.scheduled[bucket]
+
+    def waits(self, bucket: datetime, gate: Gate, reason: str, until: datetime | None = None) -> Waiting:
+        return Waiting(self.analyzer.id, bucket, gate, reason, until)
+
+
 def _decide(analyzer: Analyzer, situation: _Situation) -> Iterator[Due | Waiting]:
-    idle = _idle(analyzer, situation.facts)
+    idle = _idle(analyzer, situation)
     if idle is not None:
-        yield Waiting(analyzer.id, None, idle)
+        yield Waiting(analyzer.id, None, Gate.IDLE, idle)
         return
-    version = analyzer_version(analyzer)
-    for bucket in _candidates(analyzer, situation):
+    case, version = _Case.of(analyzer, situation), analyzer_version(analyzer)
+    asked, newest = situation.window is not None, situation.newest
+    for bucket in _candidates(case):
         if (analyzer.id, version, bucket) in situation.calculated:
-            if situation.window is not None:
-                yield Waiting(analyzer.id, bucket, "already analysed by this version of the analyzer")
+            if asked:
+                yield case.waits(bucket, Gate.DONE, "already analysed by this version of the analyzer")
             continue
-        closed = _settled(analyzer, bucket, situation)
-        if closed is not None:
-            if situation.window is not None or bucket == situation.newest:
-                yield closed
-            continue
-        yield _not_yet(analyzer, bucket, situation) or Due(bucket, analyzer.id, version)
+        closed = _settled(case, bucket, newest)
+        if closed is None:
+            yield _not_yet(case, bucket) or Due(bucket, analyzer.id, version)
+        elif asked or bucket == newest:
+            yield case.waits(bucket, *closed)
 
 
-def _idle(analyzer: Analyzer, facts: BatchFacts) -> str | None:
+def _idle(analyzer: Analyzer, situation: _Situation) -> str | None:
     """Why the analyzer runs on no bucket at all."""
     if analyzer.disabled:
         return "is disabled"
-    if facts.first_bucket is None:
+    if analyzer.id in situation.unable:
+        return situation.unable[analyzer.id]
+    if situation.facts.first_bucket is None:
         return "waits for the dataset's first data"
     return None
 
 
-def _candidates(analyzer: Analyzer, situation: _Situation) -> Iterator[datetime]:
-    granularity, now = situation.granularity, situation.now
+def _candidates(case: _Case) -> Iterator[datetime]:
+    situation = case.situation
+    granularity = situation.granularity
     if situation.window is not None:
         yield from situation.window.buckets(granularity)
         return
-    first = situation.facts.first_bucket or now
-    if not situation.backfill:
-        cutoff = grace_of(analyzer, granularity).before(now)
-        inside = granularity.floor(cutoff)
-        first = max(first, inside if inside == cutoff else granularity.shift(inside, 1))
-    last = granularity.index(now)
-    for index in range(granularity.index(first), last + 1):
+    first = situation.facts.first_bucket or situation.now
+    if case.cutoff is not None:
+        inside = granularity.floor(case.cutoff)
+        first = max(first, inside if inside == case.cutoff else granularity.shift(inside, 1))
+    for index in range(granularity.index(first), granularity.index(situation.now) + 1):
         yield granularity.start(index)
 
 
-def _settled(analyzer: Analyzer, bucket: datetime, situation: _Situation) -> Waiting | None:
-    """The gates that no waiting opens."""
-    first = situation.facts.first_bucket
+def _settled(case: _Case, bucket: datetime, newest: datetime) -> tuple[Gate, str] | None:
+    """Why the bucket is closed for good: the gates that no waiting opens."""
+    first = case.situation.facts.first_bucket
     if first is not None and bucket < first:
-        return Waiting(analyzer.id, bucket, f"before the dataset's first data ({_words(first)})")
-    if is_seconds_since_last_upload(analyzer) and bucket < situation.newest:
-        return Waiting(analyzer.id, bucket, "secondsSinceLastUpload is judged on the newest bucket only")
-    grace = grace_of(analyzer, situation.granularity)
-    if not situation.backfill and bucket < grace.before(situation.now):
-        return Waiting(analyzer.id, bucket, f"outside the backfill grace of {_length(grace)}")
-    if not _matches(analyzer, bucket, situation):
-        return Waiting(analyzer.id, bucket, _mismatch(analyzer.schedule_for(situation.granularity), bucket))
-    return None
+        return Gate.GRACE, f"before the dataset's first data ({_words(first)})"
+    if bucket < newest and is_seconds_since_last_upload(case.analyzer):
+        return Gate.DONE, "secondsSinceLastUpload is judged on the newest bucket only"
+    if case.cutoff is not None and bucket < case.cutoff:
+        return Gate.GRACE, f"outside the backfill grace of {_length(case.grace)}"
+    return None if case.matches(bucket) else (Gate.SCHEDULE, _mismatch(case.schedule, bucket))
 
 
-def _matches(analyzer: Analyzer, bucket: datetime, situation: _Situation) -> bool:
-    schedule = analyzer.schedule_for(situation.granularity)
-    known = situation.scheduled.setdefault(schedule.model_dump_json(), {})
-    if bucket not in known:
-        known[bucket] = schedule.matches(bucket, situation.granularity)
-    return known[bucket]
-
-
-def _not_yet(analyzer: Analyzer, bucket: datetime, situation: _Situation) -> Waiting | None:
+def _not_yet(case: _Case, bucket: datetime) -> Waiting | None:
     """The gates that open with time or data."""
+    analyzer, situation = case.analyzer, case.situation
     now, facts, granularity = situation.now, situation.facts, situation.granularity
+    may_be_partial = situation.document.allow_partial_target_batches
     has_data = facts.rows.get(bucket, 0) > 0
-    partial = situation.document.allow_partial_target_batches and has_data
     if is_seconds_since_last_upload(analyzer):
-        over = granularity.shift(bucket, 0 if situation.document.allow_partial_target_batches else 1)
-        return None if over <= now else Waiting(analyzer.id, bucket, f"is over at {_words(over)}", over)
-    ready = ready_at(analyzer, bucket, granularity, partial=partial)
+        ready = granularity.shift(bucket, 0 if may_be_partial else 1)
+        return (
+            None if ready <= now else case.waits(bucket, Gate.READINESS, f"ready at {_words(ready)}", ready)
+        )
+    ready = ready_at(analyzer, bucket, granularity, partial=may_be_partial and has_data)
     if now < ready:
-        return Waiting(analyzer.id, bucket, f"ready at {_words(ready)}", ready)
+        return case.waits(bucket, Gate.READINESS, f"ready at {_words(ready)}", ready)
     if not has_data:
         if is_missing_datapoint(analyzer):
             return None
-        gives_up = grace_of(analyzer, granularity).after(bucket)
-        return Waiting(analyzer.id, bucket, f"waits for data until {_words(gives_up)}", _next_hour(now))
+        gives_up = case.grace.after(bucket)
+        return case.waits(bucket, Gate.DATA, f"waits for data until {_words(gives_up)}", _next_hour(now))
     cool_down, uploaded = analyzer.batch_cool_down_period, facts.last_upload.get(bucket)
     if cool_down is not None and uploaded is not None and now < (cooled := cool_down.after(uploaded)):
-        return Waiting(analyzer.id, bucket, f"cools down until {_words(cooled)}", cooled)
+        return case.waits(bucket, Gate.COOL_DOWN, f"cools down until {_words(cooled)}", cooled)
     return None
 
 

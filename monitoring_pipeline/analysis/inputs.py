@@ -231,18 +231,21 @@ def _from_sketches(names: Sequence[str], history: History, window: Window) -> di
         fractions = [int(name.removeprefix(_QUANTILE)) / 100 for name in ranked]
         told.update(zip(ranked, merged_quantiles(opened, window, fractions), strict=True))
     if len(ranked) < len(names):
-        distinct = np.array([_distinct(history, window.members(at)) for at in range(len(window.starts))])
-        told.update(zip(_DISTINCT, distinct.T, strict=True))
+        counted = {at: (_hll(profile), profile.n - profile.n_null) for at, profile in history.items()}
+        distinct = [
+            _distinct([counted[at] for at in window.members(target) if at in counted])
+            for target in range(len(window.starts))
+        ]
+        told.update(zip(_DISTINCT, np.array(distinct).T, strict=True))
     return told
 
 
-def _distinct(history: History, members: Sequence[int]) -> tuple[float, float, float]:
-    """Distinct values of the merged buckets: estimate, lower and upper bound; never more than there are values."""
-    profiles = [history[at] for at in members if at in history]
-    union = Hll.merge_all(sketch for profile in profiles if (sketch := _hll(profile)) is not None)
+def _distinct(buckets: Sequence[tuple[Hll | None, int]]) -> tuple[float, float, float]:
+    """Distinct values of buckets together: estimate, lower and upper bound; never more than there are values."""
+    union = Hll.merge_all(sketch for sketch, _ in buckets if sketch is not None)
     if union is None:
         return np.nan, np.nan, np.nan
-    most = float(sum(profile.n - profile.n_null for profile in profiles))
+    most = float(sum(values for _, values in buckets))
     estimate, lower, upper = union.distinct()
     return min(estimate, most), min(lower, most), min(upper, most)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,12 @@ from monitoring_pipeline.config.entity_schema import EntitySchema, WeightConfig
 from monitoring_pipeline.config.targets import WILDCARD, ColumnMatrix, selects_column, selects_segment
 from monitoring_pipeline.profiling.profile import DATASET_COLUMN
 from monitoring_pipeline.timegrid import Granularity, TimeRange
+
+_WASTE = 1.5
+"""How many times as much may be read in one query as would be read in two."""
+
+_ROW = 4
+"""What reading a row costs besides its scalars, in scalars."""
 
 Key = tuple[str, str]
 """A series: (segment key, column), the column "" for the dataset itself."""
@@ -118,31 +124,40 @@ class Slice:
 def combine(slices: Iterable[Slice], granularity: Granularity) -> list[Slice]:
     """As few slices as cover all of the given ones.
 
-    Those of one dataset and set of segments are joined where their windows overlap or touch; windows far apart, as of
-    a time-range baseline in the last year, stay apart. So do columns and the segments' own rows.
+    Those of one dataset and set of segments are joined where their windows overlap or touch, unless much would be read
+    that nobody asks for. Columns and the segments' own rows stay apart.
     """
     combined: list[Slice] = []
     for one in sorted(slices, key=lambda item: (item.dataset, item.segments, item.of_dataset, item.window)):
-        last = combined[-1] if combined else None
-        if last is not None and _touch(last, one, granularity):
-            combined[-1] = _union(last, one)
+        for place, other in enumerate(combined):
+            if _belong_together(other, one, granularity):
+                combined[place] = _union(other, one)
+                break
         else:
             combined.append(one)
     return combined
 
 
-def _touch(left: Slice, right: Slice, granularity: Granularity) -> bool:
-    same = (left.dataset, left.segments, left.of_dataset) == (right.dataset, right.segments, right.of_dataset)
-    return same and right.window.start <= granularity.shift(left.window.end, 1)
+def _belong_together(left: Slice, right: Slice, granularity: Granularity) -> bool:
+    if (left.dataset, left.segments, left.of_dataset) != (right.dataset, right.segments, right.of_dataset):
+        return False
+    if right.window.start > left.window.end:
+        return False
+    apart, together = (
+        _cells(left, granularity) + _cells(right, granularity),
+        _cells(_union(left, right), granularity),
+    )
+    return together <= _WASTE * apart
+
+
+def _cells(one: Slice, granularity: Granularity) -> int:
+    """Values that are read per series, with what a row costs by itself."""
+    return (_ROW + len(one.scalars)) * (
+        granularity.index(one.window.end) - granularity.index(one.window.start)
+    )
 
 
 def _union(left: Slice, right: Slice) -> Slice:
     columns = None if left.columns is None or right.columns is None else left.columns | right.columns
     window = TimeRange(left.window.start, max(left.window.end, right.window.end))
     return replace(left, columns=columns, scalars=left.scalars | right.scalars, window=window)
-
-
-def chunks(columns: Sequence[str], size: int) -> Iterable[Collection[str]]:
-    """The columns in runs of `size`, so that the sketches of one run fit in memory."""
-    for start in range(0, len(columns), size):
-        yield columns[start : start + size]

@@ -96,6 +96,11 @@ class FilesSourceSpec(_Described):
         description="A strptime pattern that is searched in the path, such as date=%Y-%m-%d, and gives the bucket of "
         "all rows of the file instead of the timestamp column.",
     )
+    file_sequence: bool = Field(
+        default=False,
+        description="Files are numbered in their names and carry no date: the first is the bucket of `start`, each "
+        "following number the next bucket. Default false.",
+    )
 
 
 class OutcomesSpec(_Described):
@@ -223,10 +228,18 @@ def parse_dataset(data: object, *, source: str) -> DatasetSpec:
 def _contradictions(spec: DatasetSpec) -> list[Problem]:
     problems: list[Problem] = []
     pattern = spec.source.date_in_path
-    if spec.timestamp is None and pattern is None:
+    if spec.timestamp is None and pattern is None and not spec.source.file_sequence:
         problems.append(
-            Problem("$.timestamp", "nothing", "the column with the time of a row, or source.date_in_path")
+            Problem(
+                "$.timestamp",
+                "nothing",
+                "the column with the time of a row, source.date_in_path or source.file_sequence",
+            )
         )
+    if spec.source.file_sequence and pattern is not None:
+        problems.append(Problem("$.source.file_sequence", "true beside date_in_path", "one of the two"))
+    if spec.source.file_sequence and spec.start is None:
+        problems.append(Problem("$.start", "nothing", "the bucket of the first numbered file, such as 2026-01-31"))
     if pattern is not None and not _tells_bucket(pattern, spec.granularity):
         problems.append(
             Problem(

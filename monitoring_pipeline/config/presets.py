@@ -276,7 +276,8 @@ class _Preset:
 
     def number_drift(self) -> list[_Part]:
         """Numbers that are distributed differently."""
-        names = [column.name for column in self._numbers()]
+        # Amounts with fewer values than cells are tariffs: they follow the weekday, and are judged by their average.
+        names = [column.name for column in self._numbers() if column.distinct > _BINS]
         if not names:
             return []
         # Expected Hellinger distance of n values from their own distribution on b cells: √((b − 1) / 8n).

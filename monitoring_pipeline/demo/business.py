@@ -42,6 +42,7 @@ def generate(
 ) -> Truth:
     """Write the days `[end - days, end)` below `home/landing` and return what was planted.
 
+    The request log goes on until nine o'clock of `end`, so that it is not silent when the last day is looked at.
     Replaces an earlier demo. Raises UsageError when folders of those names are there that no demo wrote.
     """
     truth = plan(end, days=days, seed=seed)

@@ -24,10 +24,14 @@ _VERSIONS = ("2.3.1", "2.4.0", "3.0.2")
 _WEEK = (1.03, 1.06, 1.06, 1.04, 1.0, 0.80, 0.78)
 
 
+HOURS_AFTER_END = 9
+"""The log goes on into the morning after the last whole day, when the demo looks at it."""
+
+
 def requests(truth: Truth) -> list[pa.Table]:
-    """One table for each hour of the truth, with the damage of its incidents."""
+    """One table for each hour of the truth and of the morning after, with the damage of its incidents."""
     random = np.random.default_rng([truth.seed, 2])
-    hours = np.arange(truth.days * 24)
+    hours = np.arange(truth.days * 24 + HOURS_AFTER_END)
     start = to_micros(datetime(truth.start.year, truth.start.month, truth.start.day, tzinfo=UTC))
     load = _load(hours, truth.start.weekday()) * random.lognormal(0, 0.05, len(hours))
     volumes = np.round(370 * load).astype(np.int64)

@@ -68,7 +68,9 @@ def run_demo(home: Path, *, end: date | None, seed: int, console: Console) -> Sc
     began = time.perf_counter()
     with terminal.progress(console, "1/4 the business makes data") as progress:
         truth = generate(home, end=end, seed=seed, progress=progress)
-    console.print(f"1/4 made {truth.days} days of {LEADS} and {REQUESTS} in {time.perf_counter() - began:.1f} s")
+    console.print(
+        f"1/4 made {truth.days} days of {LEADS} and {REQUESTS} in {time.perf_counter() - began:.1f} s"
+    )
     live = _midnight(end) - timedelta(days=REPLAYED_DAYS)
     work = Work()
     with Workspace(_settings(home, live + MORNING)) as workspace:
@@ -107,7 +109,7 @@ def _history(workspace: Workspace, dataset_id: str, work: Work, console: Console
     with terminal.progress(console, f"2/4 {dataset_id}: the history") as progress:
         profiled = pipeline.profile_batch(workspace, dataset_id, progress=progress)
     analyzed = pipeline.analyze_batch(workspace, dataset_id)
-    pipeline.notify(workspace, dataset_id, analyzed)
+    pipeline.notify(workspace, dataset_id)
     seconds = time.perf_counter() - began
     work.seconds_by_dataset[dataset_id] = seconds
     console.print(
@@ -169,7 +171,9 @@ def _tick(home: Path, now: datetime, instance: dg.DagsterInstance, work: Work) -
                 raise_on_error=False,
             )
         if not result.success:
-            raise MonitoringError(f"the run {result.run_id} of {request.job_name} failed; `make dev` shows why")
+            raise MonitoringError(
+                f"the run {result.run_id} of {request.job_name} failed; `make dev` shows why"
+            )
         work.runs += 1
     return len(asked.run_requests or [])
 
@@ -193,7 +197,11 @@ def _report(console: Console, workspace: Workspace, truth: Truth, score: Score, 
     for dataset_id in (LEADS, REQUESTS):
         status = overview.status(workspace, dataset_id)
         table.add_row(
-            dataset_id, f"{status.buckets:,}", f"{status.rows:,}", f"{status.columns:,}", f"{status.segments:,}"
+            dataset_id,
+            f"{status.buckets:,}",
+            f"{status.rows:,}",
+            f"{status.columns:,}",
+            f"{status.segments:,}",
         )
     console.print("\n4/4 profiled")
     console.print(table)

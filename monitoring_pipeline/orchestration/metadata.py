@@ -69,7 +69,9 @@ def of_analysis(analyzed: Analyzed, notified: Notified, results: Sequence[Analyz
     """Metadata of an analysis run."""
     anomalies = [result for result in results if result.anomaly_count]
     waiting = "\n".join(
-        f"- `{wait.analyzer_id}` on {wait.bucket:%Y-%m-%d %H:%M}: {wait.reason}"
+        f"- `{wait.analyzer_id}`"
+        + (f" on {wait.bucket:%Y-%m-%d %H:%M}" if wait.bucket else "")
+        + f": {wait.reason}"
         for wait in analyzed.waiting[:SHOWN]
     )
     return {

@@ -242,7 +242,10 @@ def run_lengths(ordered: NDArray[_Scalar]) -> tuple[NDArray[_Scalar], NDArray[np
     if len(ordered) == 0:
         return ordered, np.zeros(0, np.int64)
     starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    return ordered[starts], np.diff(starts, append=len(ordered))
+    counts = np.empty(len(starts), np.int64)
+    np.subtract(starts[1:], starts[:-1], out=counts[:-1])
+    counts[-1] = len(ordered) - starts[-1]
+    return ordered[starts], counts
 
 
 def sum_by_key(

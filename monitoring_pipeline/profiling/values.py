@@ -3,7 +3,9 @@
 What a value is depends on the declared type of its column, never on what it looks like: strings of digits stay
 strings, and whole numbers in a column of doubles (pandas turns integers with gaps into those) are doubles, hashed
 as doubles. Times are objects, as in whylogs, whose place on the time axis is kept too: dates and timestamps in
-microseconds since 1970 (UTC where a zone is declared), times of day since midnight, durations as they are.
+microseconds since 1970 (UTC where a zone is declared), times of day since midnight, durations as they are; what is
+finer than a microsecond is cut off. Decimals, and integers beyond 2**53, are ordered and averaged as the nearest
+double. Of distinct values the empty string is one, although Apache sketches skip it.
 """
 
 from __future__ import annotations

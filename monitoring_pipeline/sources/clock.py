@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitoring_pipeline.config.presets import ColumnDescription
-from monitoring_pipeline.errors import SourceError
+from monitoring_pipeline.errors import SourceError, UsageError
 from monitoring_pipeline.sources.listing import FoundFile
 from monitoring_pipeline.sources.sample import Sample
 from monitoring_pipeline.sources.timestamps import BAD, PathDate, micros_of
@@ -94,6 +95,20 @@ def _rating(column: ColumnDescription, values: pa.Array) -> float:
         return 0.0
     rising = float(np.mean(known[1:] >= known[:-1]))
     return max((3.0 if column.kind == "timestamp" else 1.0) + named + 2.0 * rising, 0.1)
+
+
+def clock_of_column(name: str, sample: Sample, notes: list[str]) -> Clock:
+    """The clock that a chosen column gives. Raises UsageError when there is no such column, or no time in it."""
+    names = sample.table.column_names
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(names)}"
+        raise UsageError(f"the data has no column {name!r}; {hint}")
+    if not (micros_of(sample.table[name].combine_chunks()) != BAD).any():
+        raise UsageError(
+            f"the column {name!r} holds no times; accepted: timestamps, dates, ISO texts, epochs"
+        )
+    return _by_column(name, sample, notes)
 
 
 def _by_column(name: str, sample: Sample, notes: list[str]) -> Clock:

@@ -21,7 +21,7 @@ from monitoring_pipeline.sources.records import Survey, without_duplicate_column
 from monitoring_pipeline.sources.timestamps import BAD, micros_of
 from monitoring_pipeline.timegrid import Granularity
 
-BLOCK_BYTES = 8 * 1024 * 1024
+BLOCK_BYTES = 2 * 1024 * 1024
 
 _TYPES: dict[str, pa.DataType] = {
     "int64": pa.int64(),

@@ -231,14 +231,10 @@ def _path_bucket(spec: DatasetSpec) -> Callable[[str], datetime | None] | None:
     if spec.source.date_in_path:
         date = PathDate(spec.source.date_in_path)
         return lambda path: (moment := date.find(path)) and spec.granularity.floor(moment)
-    if _is_sequence(spec):
+    if spec.source.file_sequence:
         start = cast(datetime, spec.start)
         return lambda path: _numbered_bucket(path, start, spec.granularity)
     return None
-
-
-def _is_sequence(spec: DatasetSpec) -> bool:
-    return bool(getattr(spec.source, "file_sequence", False))
 
 
 def _numbered_bucket(path: str, start: datetime, granularity: Granularity) -> datetime | None:
@@ -261,7 +257,7 @@ def _recipe(feed: _Feed, spec: DatasetSpec) -> str:
         feed.timestamp,
         feed.expected,
         spec.source.date_in_path,
-        _is_sequence(spec),
+        spec.source.file_sequence,
         spec.granularity,
         spec.start and to_micros(spec.start),
     ]

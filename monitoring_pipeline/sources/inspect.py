@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from monitoring_pipeline.config.presets import ColumnDescription, ColumnKind, DatasetDescription, Role
-from monitoring_pipeline.sources.clock import find_clock, words_of
+from monitoring_pipeline.sources.clock import clock_of_column, find_clock, words_of
 from monitoring_pipeline.sources.listing import file_format
 from monitoring_pipeline.sources.sample import Sample, files_of_one_kind
 
@@ -32,16 +32,22 @@ _ROLE_WORDS: dict[Role, frozenset[str]] = {
 _ID_WORDS = frozenset(["id", "uuid", "guid", "key"])
 
 
-def describe_file(path: str | Path, *, home: Path, now: datetime | None = None) -> DatasetDescription:
+def describe_file(
+    path: str | Path, *, home: Path, timestamp: str | None = None, now: datetime | None = None
+) -> DatasetDescription:
     """Describe a file, a folder or a glob of Parquet, CSV or JSON-lines files.
 
-    Raises SourceError when nothing is there or nothing can be read.
+    `timestamp` names the column with the time of a row; otherwise one is chosen. Raises SourceError when nothing is
+    there or nothing can be read, UsageError when there is no such column.
     """
     notes: list[str] = []
     files, pattern = files_of_one_kind(str(path), home, notes)
     sample = Sample.of(files)
     columns = tuple(_column(name, sample.table[name].combine_chunks()) for name in sample.table.column_names)
-    clock = find_clock(sample, columns, files, now or datetime.now(UTC), notes)
+    if timestamp is None:
+        clock = find_clock(sample, columns, files, now or datetime.now(UTC), notes)
+    else:
+        clock = clock_of_column(timestamp, sample, notes)
     roles = _roles(sample.table, columns, clock.timestamp, notes)
     segments = _segments(columns, roles, clock.timestamp)
     if segments:

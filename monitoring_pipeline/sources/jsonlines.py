@@ -17,7 +17,7 @@ from monitoring_pipeline.sources.listing import FoundFile
 from monitoring_pipeline.sources.records import Survey, without_duplicate_columns
 from monitoring_pipeline.timegrid import Granularity
 
-BLOCK_BYTES = 8 * 1024 * 1024
+BLOCK_BYTES = 2 * 1024 * 1024
 
 _CONFLICT = re.compile(r"Column\(/([^/)]*)")
 

@@ -63,14 +63,20 @@ def batches(
             small = footer.num_rows < _SMALL
             dictionaries = [] if small else _repetitive_text(parquet)
             if not dictionaries:
-                yield from parquet.iter_batches(
-                    MAX_ROWS, row_groups=groups, columns=columns, use_threads=not small
-                )
+                yield from _in_turn(parquet, groups, columns, threads=not small)
                 return
         # Dictionaries have to be asked for when a reader opens, which takes what the first one learned.
         handle.seek(0)
         with pq.ParquetFile(handle, metadata=footer, read_dictionary=dictionaries) as parquet:
-            yield from parquet.iter_batches(MAX_ROWS, row_groups=groups, columns=columns)
+            yield from _in_turn(parquet, groups, columns, threads=True)
+
+
+def _in_turn(
+    parquet: pq.ParquetFile, groups: Collection[int], columns: list[str] | None, *, threads: bool
+) -> Iterator[pa.RecordBatch]:
+    """One row group after the other: asked for several, Arrow fetches them all at once and holds them."""
+    for group in groups:
+        yield from parquet.iter_batches(MAX_ROWS, row_groups=[group], columns=columns, use_threads=threads)
 
 
 def _may_hold(span: tuple[int, int, int] | None, wanted: Collection[int]) -> bool:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection
 
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.store import schema
-from monitoring_pipeline.store.database import Store, insert, insert_tuples, to_json
+from monitoring_pipeline.store.database import Store, insert, insert_tuples, to_json, upsert
 from monitoring_pipeline.store.datasets import DatasetRef, lock_dataset
 from monitoring_pipeline.store.schema import CURRENT
 from monitoring_pipeline.timegrid import TimeRange, to_micros
@@ -45,6 +45,8 @@ def write_results(
     now: datetime | None = None,
 ) -> set[str]:
     """Write results that are not there yet, in one transaction; return the analysis ids of those that were new.
+
+    Their runs are to be told of from then on (`untold_runs`).
 
     `rows` have the keys `RESULT_COLUMNS` (`dataset` may be missing; other absent ones take their default).
     `evaluated` names what was judged, results or not; what `rows` hold counts as judged in any case.
@@ -144,6 +146,29 @@ def calculated(store: Store, ref: DatasetRef, window: TimeRange | None = None) -
         return {(analyzer, version, bucket) for analyzer, version, bucket in connection.execute(query)}
 
 
+def untold_runs(store: Store, ref: DatasetRef) -> list[str]:
+    """Runs that left results of which no monitor has spoken yet, oldest first."""
+    table = schema.analysis_run
+    query = (
+        sa.select(table.c.run_id)
+        .where(table.c.dataset == ref.pk, table.c.told_at.is_(None))
+        .order_by(table.c.written_at, table.c.run_id)
+    )
+    with store.read() as connection:
+        return list(connection.execute(query).scalars())
+
+
+def mark_told(store: Store, ref: DatasetRef, run_id: str, *, now: datetime) -> None:
+    """Note that monitors have spoken about a run."""
+    table = schema.analysis_run
+    with store.begin() as connection:
+        connection.execute(
+            sa.update(table)
+            .where(table.c.dataset == ref.pk, table.c.run_id == run_id)
+            .values(told_at=to_micros(now))
+        )
+
+
 def mark_stale(
     store: Store, ref: DatasetRef, window: TimeRange, *, analyzer_ids: Collection[str] | None = None
 ) -> int:
@@ -165,8 +190,8 @@ def mark_stale(
 def outdate(connection: Connection, ref: DatasetRef, bucket: int, *, version: int) -> None:
     """Note, inside a transaction, that a bucket now has a newer profile version.
 
-    Results that saw an older one become stale; evaluations that left no result are forgotten, because the new data
-    may give them something to say. `bucket` in microseconds.
+    Results that saw an older one become stale. Evaluations are forgotten, because the new data may hold columns and
+    segments of which nobody has spoken yet; results that are there stay as they are. `bucket` in microseconds.
     """
     connection.execute(
         sa.update(_table)
@@ -175,16 +200,7 @@ def outdate(connection: Connection, ref: DatasetRef, bucket: int, *, version: in
         .values(stale=True)
     )
     mark = schema.evaluation
-    left_a_result = sa.exists().where(
-        _table.c.dataset == mark.c.dataset,
-        _table.c.bucket == mark.c.bucket,
-        _table.c.analyzer_id == mark.c.analyzer_id,
-        _table.c.analyzer_version == mark.c.analyzer_version,
-        _table.c.state == CURRENT,
-    )
-    connection.execute(
-        sa.delete(mark).where(mark.c.dataset == ref.pk, mark.c.bucket == bucket, ~left_a_result)
-    )
+    connection.execute(sa.delete(mark).where(mark.c.dataset == ref.pk, mark.c.bucket == bucket))
 
 
 def _write(
@@ -213,8 +229,14 @@ def _write(
         [tuple(row[name] for name in RESULT_COLUMNS) for row in missing.values()],
         names=RESULT_COLUMNS,
     )
+    runs = sorted({str(row["run_id"]) for row in missing.values()})
+    moment = to_micros(now)
+    upsert(
+        connection,
+        schema.analysis_run,
+        [{"dataset": ref.pk, "run_id": run_id, "written_at": moment, "told_at": None} for run_id in runs],
+    )
     if marks:
-        moment = to_micros(now)
         connection.execute(
             insert(connection, schema.evaluation).on_conflict_do_nothing(),
             [

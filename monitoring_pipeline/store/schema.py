@@ -268,6 +268,16 @@ evaluation = sa.Table(
     sqlite_with_rowid=False,
 )
 
+analysis_run = sa.Table(
+    "analysis_run",
+    metadata,
+    _dataset(primary_key=True),
+    _text("run_id", primary_key=True),
+    _time("written_at"),
+    _time("told_at", nullable=True),
+    comment="Runs that left results, and whether monitors have spoken about them: a run that died before is told later",
+)
+
 digest = sa.Table(
     "digest",
     metadata,

@@ -10,11 +10,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy import event
 
+from monitoring_pipeline.analysis import engine
+from monitoring_pipeline.analysis.algorithms import Registry, registry
 from monitoring_pipeline.analysis.engine import Analysis, analyze
 from monitoring_pipeline.analysis.gates import Due
 from monitoring_pipeline.analysis.planner import analyzer_version
 from monitoring_pipeline.analysis.result import AnalyzerResult, FailureType
+from monitoring_pipeline.analysis.verdicts import Algorithm, Needs, Verdicts, no_failures
 from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.profiling import profile
 from monitoring_pipeline.store.database import Store, open_store
@@ -470,27 +474,64 @@ def test_monitors_and_weights_are_on_the_result(store: Store, ref: DatasetRef) -
 
 
 class Failing:
-    name = "failing"
-    needs = "series"
+    """An algorithm of a user's own that raises an error."""
 
-    def evaluate(self, *_: object) -> None:
+    name = "failing"
+    needs: Needs = "series"
+
+    def evaluate(self, *_: object) -> Verdicts:
         raise ZeroDivisionError("by a user")
 
 
+class Shapeless:
+    """An algorithm of a user's own that gives one verdict for everything."""
+
+    name = "shapeless"
+    needs: Needs = "series"
+
+    def evaluate(self, *_: object) -> Verdicts:
+        nothing = np.zeros((1, 1))
+        return Verdicts(nothing > 1, nothing, nothing, nothing, *no_failures((1, 1)))
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "explanation"),
+    [
+        (Failing(), "failing failed: ZeroDivisionError: by a user"),
+        (Shapeless(), "shapeless failed: AnalysisError: anomaly has the shape (1, 1); accepted: (1, 2)"),
+    ],
+)
 def test_an_algorithm_that_fails_is_a_failure_of_its_results_only(
+    store: Store, ref: DatasetRef, monkeypatch: pytest.MonkeyPatch, algorithm: Algorithm, explanation: str
+) -> None:
+    algorithms = {**registry().algorithms, algorithm.name: algorithm}
+    monkeypatch.setattr(engine, "registry", lambda: Registry(algorithms))
+    constant(store, ref, {0: [1.0], 1: [1.0]})
+    config = {"type": "experimental", "implementation": algorithm.name, "metric": "mean"}
+    found = run(store, ref, document({"id": "own", "config": config}, {}), [0, 1]).results
+    assert [result.failure_type for result in found] == [FailureType.CALCULATION_EXCEPTION] * 2 + [None] * 2
+    assert found[0].failure_explanation == explanation
+
+
+def test_an_algorithm_of_ones_own_fills_fields_and_details(
     store: Store, ref: DatasetRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from monitoring_pipeline.analysis import engine
-    from monitoring_pipeline.analysis.algorithms import Registry, registry
+    class Doubled:
+        name = "doubled"
+        needs: Needs = "series"
 
-    algorithms = {**registry().algorithms, "failing": Failing()}
-    monkeypatch.setattr(engine, "registry", lambda: Registry(algorithms))  # pyright: ignore[reportArgumentType]
-    constant(store, ref, {0: [1.0]})
-    broken = {"id": "own", "config": {"type": "experimental", "implementation": "failing", "metric": "mean"}}
-    own, fixed = run(store, ref, document(broken, {}), [0]).results
-    assert own.failure_type is FailureType.CALCULATION_EXCEPTION
-    assert own.failure_explanation == "failing failed: ZeroDivisionError: by a user"
-    assert fixed.failure_type is None
+        def evaluate(self, _config: object, target: np.ndarray, baseline: np.ndarray) -> Verdicts:
+            bound = 2 * baseline[..., -1]
+            columns = {"calculated_upper": bound, "analyzer_id": "mine", "note": "twice"}
+            return Verdicts(target > bound, target, -bound, bound, *no_failures(target.shape), columns)
+
+    monkeypatch.setattr(engine, "registry", lambda: Registry({"doubled": Doubled()}))
+    constant(store, ref, {0: [1.0], 1: [3.0]})
+    config = {"type": "experimental", "implementation": "doubled", "metric": "mean", "baseline": trailing(1)}
+    result = one(run(store, ref, document({"config": config}), [1]))
+    assert result.is_anomaly
+    assert (result.analyzer_id, result.calculated_upper) == ("mean-below-ten", 2.0)
+    assert result.details == {"analyzer_id": "mine", "note": "twice"}
 
 
 def test_few_queries_serve_many_analyzers_and_buckets(
@@ -503,16 +544,14 @@ def test_few_queries_serve_many_analyzers_and_buckets(
 @pytest.fixture
 def queries(store: Store) -> Iterator[Callable[[], int]]:
     """How many statements the store has run since the test began."""
-    import sqlalchemy as sa
-
     seen: list[str] = []
 
     def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
         seen.append(statement)
 
-    sa.event.listen(store.engine, "before_cursor_execute", count)
+    event.listen(store.engine, "before_cursor_execute", count)
     yield lambda: len([one for one in seen if one.lstrip().upper().startswith("SELECT")])
-    sa.event.remove(store.engine, "before_cursor_execute", count)
+    event.remove(store.engine, "before_cursor_execute", count)
 
 
 _names = itertools.count()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -103,3 +104,9 @@ def test_neighbouring_slices_are_read_together() -> None:
 def test_slices_far_apart_and_rows_of_segments_stay_apart() -> None:
     assert len(combine([a_slice(1, 3), a_slice(20, 22)], Granularity.DAILY)) == 2
     assert len(combine([a_slice(1, 3), a_slice(1, 3, columns={""})], Granularity.DAILY)) == 2
+
+
+def test_a_long_history_of_one_scalar_is_not_read_with_all_the_others() -> None:
+    week = a_slice(24, 31, scalars=("n", "m_n", "mean", "m2", "min", "max"))
+    history = replace(a_slice(1, 31), window=TimeRange(datetime(2025, 1, 1, tzinfo=UTC), week.window.end))
+    assert len(combine([history, week], Granularity.DAILY)) == 2

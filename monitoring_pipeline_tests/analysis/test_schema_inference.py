@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,7 @@ from monitoring_pipeline.store.profiles import Series
 NAN = float("nan")
 
 
-def infer(column: str, *buckets: dict[str, float] | None) -> ColumnSchema:
+def infer(column: str, *buckets: Mapping[str, float] | None) -> ColumnSchema:
     """What is inferred of a column with these counts, bucket by bucket; None is a bucket without it."""
     values = {
         name: np.array([[NAN if counts is None else counts.get(name, 0.0) for counts in buckets]])

@@ -125,6 +125,9 @@ def test_the_description_makes_a_dataset_file() -> None:
         "visit_id",
     )
     assert spec.start is None
+    numbered = replace(VISITS, timestamp=None, file_sequence=True, fixed_start=True)
+    spec = parse_dataset(dataset_document(numbered, dataset_id="visits"), source="presets")
+    assert (spec.source.file_sequence, spec.start) == (True, VISITS.start)
     dated = replace(VISITS, timestamp=None, date_in_path="date=%Y-%m-%d", fixed_start=True)
     spec = parse_dataset(dataset_document(dated, dataset_id="visits"), source="presets")
     assert (spec.source.date_in_path, spec.start) == ("date=%Y-%m-%d", VISITS.start)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from monitoring_pipeline_tests.orchestration.workspaces import make_workspace
+from monitoring_pipeline_tests.workspaces import make_workspace
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -62,7 +62,10 @@ class Webserver:
 
     def is_up(self) -> bool:
         try:
-            return self.ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }") is not None
+            return (
+                self.ask("{ repositoriesOrError { ... on RepositoryConnection { nodes { name } } } }")
+                is not None
+            )
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
@@ -98,7 +101,11 @@ def webserver(tmp_path: Path) -> Iterator[Webserver]:
 
 
 def wait_for(
-    condition: Callable[[], bool], *, seconds: float, process: subprocess.Popen | None = None, log: Path | None = None
+    condition: Callable[[], bool],
+    *,
+    seconds: float,
+    process: subprocess.Popen | None = None,
+    log: Path | None = None,
 ) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -109,14 +116,16 @@ def wait_for(
 
 
 @pytest.mark.slow
-def test_runs_launched_over_graphql_materialise_and_the_sensor_launches_the_rest(webserver: Webserver) -> None:
+def test_runs_launched_over_graphql_materialise_and_the_sensor_launches_the_rest(
+    webserver: Webserver,
+) -> None:
     first_day = {"key": "dagster/partition", "value": "2026-03-02"}
     answer = webserver.ask(
         LAUNCH,
         params={
             "selector": {
                 "repositoryLocationName": "monitoring_pipeline",
-                "repositoryName": "__repository__defs",
+                "repositoryName": "__repository__",
                 "jobName": "monitor_orders",
             },
             "mode": "default",

@@ -306,6 +306,17 @@ def test_the_date_in_the_path_makes_the_bucket(describe: Describe, home: Path, e
     assert tables[day(5)]["n"].to_pylist() == [1, 2]
 
 
+def test_numbered_files_follow_each_other_from_the_start(describe: Describe, home: Path) -> None:
+    for name in ("batch_00", "batch_02", "reference"):
+        write_parquet(home / f"landing/{name}.parquet", {"n": [1, 2]})
+    spec = describe("landing", source={"file_sequence": True}, timestamp=None, start="2026-01-05")
+    scan = FilesSource(spec, home).scan()
+    assert rows_of(scan) == {day(5): 2, day(7): 2}
+    assert [(problem.kind, problem.path) for problem in scan.problems] == [
+        ("bad_timestamp", "landing/reference.parquet")
+    ]
+
+
 def test_outcomes_add_columns_but_no_rows_to_their_bucket(describe: Describe, home: Path) -> None:
     write_parquet(home / "landing/a.parquet", {"id": [1, 2], "at": [day(1), day(1)], "region": ["EU", "US"]})
     outcome = {

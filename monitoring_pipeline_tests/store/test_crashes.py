@@ -155,7 +155,7 @@ def test_a_writer_killed_at_any_instant_leaves_nothing_half_done(
     generator = random.Random(11)  # noqa: S311
     open_store(database_url).close()
     deaths = 0
-    for _ in range(15):
+    for _ in range(10):
         started = processes.Event()
         process = processes.Process(target=_run, args=(database_url, contents, started))
         process.start()

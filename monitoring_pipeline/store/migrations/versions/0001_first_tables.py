@@ -154,6 +154,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("dataset", name=op.f("pk_entity_schema")),
     )
     op.create_table(
+        "analysis_run",
+        sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("written_at", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("told_at", sa.BigInteger(), autoincrement=False, nullable=True),
+        sa.ForeignKeyConstraint(["dataset"], ["dataset.pk"], name=op.f("fk_analysis_run_dataset")),
+        sa.PrimaryKeyConstraint("dataset", "run_id", name=op.f("pk_analysis_run")),
+        comment="Runs that left results, and whether monitors have spoken about them: a run that died before is told later",
+    )
+    op.create_table(
         "evaluation",
         sa.Column("dataset", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("bucket", sa.BigInteger(), autoincrement=False, nullable=False),

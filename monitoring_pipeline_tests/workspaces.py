@@ -65,14 +65,18 @@ DOCUMENT = {
 }
 
 
-def make_workspace(home: Path, *, days: int = 10, few_rows_on: int | None = None, nulls_on: int | None = None) -> Path:
+def make_workspace(
+    home: Path, *, days: int = 10, few_rows_on: int | None = None, nulls_on: int | None = None
+) -> Path:
     """A workspace with one daily dataset of `days` days; optionally one day has 10 rows, or 40 % null amounts."""
     folder = home / "datasets" / "orders"
     folder.mkdir(parents=True)
     (folder / "dataset.yaml").write_text(DATASET)
     (folder / "monitors.json").write_text(json.dumps(DOCUMENT))
     for day in range(days):
-        write_day(home, day, rows=10 if day == few_rows_on else 100, null_share=0.4 if day == nulls_on else 0.0)
+        write_day(
+            home, day, rows=10 if day == few_rows_on else 100, null_share=0.4 if day == nulls_on else 0.0
+        )
     return home
 
 
@@ -83,7 +87,9 @@ def write_day(home: Path, day: int, *, rows: int = 100, null_share: float = 0.0)
     amounts = random.gamma(3.0, 20.0, rows)
     table = pa.table(
         {
-            "placed_at": pa.array([start + timedelta(seconds=int(s)) for s in random.integers(0, 86_400, rows)]),
+            "placed_at": pa.array(
+                [start + timedelta(seconds=int(s)) for s in random.integers(0, 86_400, rows)]
+            ),
             "country": pa.array(random.choice(["DE", "FR"], rows)),
             "amount": pa.array(amounts, mask=np.arange(rows) < round(null_share * rows)),
             "express": pa.array(random.random(rows) < 0.3),
