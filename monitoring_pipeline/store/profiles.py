@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -88,7 +89,8 @@ def write_batch(
 
     One transaction: columns and segments that are not in the profile any more disappear. With the fingerprint that is
     stored already, the version and `profiled_at` stay, so that writing the same thing again changes nothing. With
-    another one the version rises by one, and results that saw an older version become stale.
+    another one the version rises by one, and the results become stale that the difference could change: those of
+    columns and segments whose metrics are not what they were.
     """
     moment = to_micros(bucket)
     if OVERALL not in profile.rows:
@@ -103,6 +105,7 @@ def write_batch(
         before = _batch_before(connection, ref, moment)
         same = before is not None and before.fingerprint == fingerprint
         version = 1 if before is None else before.version + (0 if same else 1)
+        rows_before = {} if before is None or same else _rows_before(connection, ref, moment)
         _delete_batch(connection, ref, moment)
         prefix = (ref.pk, BASE_GRAIN, moment)
         keys = sorted(
@@ -134,7 +137,9 @@ def write_batch(
             ],
         )
         if not same:
-            outdate(connection, ref, moment, version=version)
+            rows_now = {(segment, column): scalars for segment, column, scalars, _ in packed}
+            changed = None if before is None else _changed(rows_before, rows_now)
+            outdate(connection, ref, moment, version=version, changed=changed)
         return version
 
 
@@ -337,6 +342,24 @@ def _batch_before(connection: Connection, ref: DatasetRef, bucket: int) -> _Befo
     )
     row = connection.execute(query).one_or_none()
     return None if row is None else _Before(*row)
+
+
+def _rows_before(connection: Connection, ref: DatasetRef, bucket: int) -> dict[Key, tuple[object, ...]]:
+    """The scalars of a bucket as they stand, by segment and column."""
+    table, segments, columns = schema.profile, schema.segment, schema.column_name
+    query = (
+        sa.select(segments.c.key, columns.c.name, *(table.c[name] for name in PROFILE_SCALARS))
+        .join(segments, segments.c.pk == table.c.segment)
+        .join(columns, columns.c.pk == table.c.column)
+        .where(table.c.dataset == ref.pk, table.c.grain == BASE_GRAIN, table.c.bucket == bucket)
+    )
+    rows: list[tuple[Any, ...]] = [tuple(row) for row in connection.execute(query)]
+    return {(segment, column): tuple(scalars) for segment, column, *scalars in rows}
+
+
+def _changed(before: Mapping[Key, tuple[object, ...]], now: Mapping[Key, tuple[object, ...]]) -> set[Key]:
+    """Segments and columns whose scalars differ, or that are only on one side."""
+    return {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
 
 
 def _delete_batch(connection: Connection, ref: DatasetRef, bucket: int) -> None:

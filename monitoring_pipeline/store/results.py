@@ -187,18 +187,34 @@ def mark_stale(
         return connection.execute(statement).rowcount
 
 
-def outdate(connection: Connection, ref: DatasetRef, bucket: int, *, version: int) -> None:
+def outdate(
+    connection: Connection,
+    ref: DatasetRef,
+    bucket: int,
+    *,
+    version: int,
+    changed: Collection[tuple[str, str]] | None,
+) -> None:
     """Note, inside a transaction, that a bucket now has a newer profile version.
 
-    Results that saw an older one become stale. Evaluations are forgotten, because the new data may hold columns and
-    segments of which nobody has spoken yet; results that are there stay as they are. `bucket` in microseconds.
+    Results that saw an older one become stale where their (segment, column) has changed; `changed` None means all of
+    them. Evaluations are forgotten, because the new data may hold columns and segments of which nobody has spoken yet;
+    results that are there stay as they are. `bucket` in microseconds.
     """
-    connection.execute(
-        sa.update(_table)
+    query = (
+        sa.select(_table.c.pk, _table.c.segment, _table.c.column)
         .where(_table.c.dataset == ref.pk, _table.c.bucket == bucket, _table.c.state == CURRENT)
-        .where(sa.func.coalesce(_table.c.profile_version, 0) < version)
-        .values(stale=True)
+        .where(sa.func.coalesce(_table.c.profile_version, 0) < version, ~_table.c.stale)
     )
+    touched = [
+        {"key": pk}
+        for pk, segment, column in connection.execute(query)
+        if changed is None or (segment, column) in changed
+    ]
+    if touched:
+        connection.execute(
+            sa.update(_table).where(_table.c.pk == sa.bindparam("key")).values(stale=True), touched
+        )
     mark = schema.evaluation
     connection.execute(sa.delete(mark).where(mark.c.dataset == ref.pk, mark.c.bucket == bucket))
 

@@ -331,16 +331,21 @@ def test_a_result_that_is_written_after_newer_data_came_is_stale_from_the_start(
     assert {row["analysis_id"]: row["stale"] for row in results(store, ref)} == {"a-0": True, "b-0": False}
 
 
-def test_late_batch_forgets_evaluations_that_left_no_result(store: Store, ref: DatasetRef) -> None:
+def test_late_column_leaves_the_results_of_the_others_fresh(store: Store, ref: DatasetRef) -> None:
+    table = pa.table({"age": [30, 40, 50]})
+    _write(store, ref, 0, profile(table))
+    write_results(store, ref, [_result(0, version=1)])
+    _write(store, ref, 0, profile(table.append_column("outcome", [[True, False, True]])), fingerprint="f2")
+    assert not any(row["stale"] for row in results(store, ref))
+
+
+def test_late_batch_forgets_the_evaluations_of_its_bucket(store: Store, ref: DatasetRef) -> None:
     _write(store, ref, 0, profile(_table()))
     write_results(
         store, ref, [_result(0, version=1)], evaluated=[("quiet", "v", START), ("quiet", "v", START + DAY)]
     )
     _write(store, ref, 0, profile(_table(rows=7)), fingerprint="f2")
-    assert calculated(store, ref) == {
-        ("a", "v", to_micros(START)),
-        ("quiet", "v", to_micros(START + DAY)),
-    }
+    assert calculated(store, ref) == {("quiet", "v", to_micros(START + DAY))}
 
 
 def test_datasets_of_two_organisations_are_apart(store: Store, ref: DatasetRef) -> None:
