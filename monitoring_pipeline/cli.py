@@ -20,11 +20,12 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from monitoring_pipeline.errors import MonitoringError, UsageError
+from monitoring_pipeline.errors import MonitoringError, Problem, UsageError
 from monitoring_pipeline.settings import Settings
 from monitoring_pipeline.timegrid import TimeRange, parse_moment
 
 if TYPE_CHECKING:
+    from monitoring_pipeline.config.document import MonitorDocument
     from monitoring_pipeline.workspace import Workspace
 
 HEALTHY, ANOMALOUS, MISUSED, FAILED = 0, 1, 2, 3
@@ -139,7 +140,8 @@ def validate(
                 load_dataset(path)
                 warnings = ()
             else:
-                warnings = load_document(path).warnings
+                loaded = load_document(path)
+                warnings = (*loaded.warnings, *_idle_analyzers(loaded.document))
         except DocumentError as error:
             broken += 1
             err.print(f"[red]✗[/red] {escape(str(error))}")
@@ -149,6 +151,16 @@ def validate(
                 out.print(f"  [yellow]warning[/yellow] {escape(str(warning))}")
     if broken:
         raise typer.Exit(MISUSED)
+
+
+def _idle_analyzers(document: MonitorDocument) -> Iterator[Problem]:
+    """The analyzers that this release cannot run, which is no reason to refuse the document."""
+    from monitoring_pipeline.analysis.engine import unable
+
+    reasons = unable(document)
+    for place, analyzer in enumerate(document.analyzers):
+        if analyzer.id in reasons:
+            yield Problem(f"$.analyzers[{place}]", f"{analyzer.id}, which does not run", reasons[analyzer.id])
 
 
 @app.command()

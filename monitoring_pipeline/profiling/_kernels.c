@@ -212,14 +212,14 @@ static void radix_sort(uint64_t *keys, int64_t count, uint64_t *spare)
     uint64_t *from = keys, *to = spare;
     for (int pass = 0; pass < PASSES && used - shift > BITS * pass; pass++) {
         uint32_t sum = 0;
-        for (int digit = 0; digit < WIDTH; digit++) {
-            uint32_t here = starts[pass][digit];
-            starts[pass][digit] = sum;
+        for (int value = 0; value < WIDTH; value++) {
+            uint32_t here = starts[pass][value];
+            starts[pass][value] = sum;
             sum += here;
         }
         for (int64_t i = 0; i < count; i++) {
-            uint64_t digit = ((from[i] - least) >> (shift + BITS * pass)) & (WIDTH - 1);
-            to[starts[pass][digit]++] = from[i];
+            uint64_t value = ((from[i] - least) >> (shift + BITS * pass)) & (WIDTH - 1);
+            to[starts[pass][value]++] = from[i];
         }
         uint64_t *swap = from;
         from = to;
@@ -427,7 +427,7 @@ typedef struct {
     int64_t cell_count;
     uint8_t *arena; /* texts, each with its length in 4 bytes before it */
     int64_t arena_size, arena_room, arena_limit;
-    int busy;
+    int busy; /* in a thread; for ever after an error, which leaves texts without labels */
 } Cells;
 
 static int has_numbers(enum kind kind) { return kind <= TIMES; }
@@ -1221,7 +1221,7 @@ static PyObject *read_unlocked(Cells *self, const Chunk *chunk, PyObject *bounds
     Py_buffer bounds, numbers;
     PyObject *result = NULL;
     if (self->busy) {
-        PyErr_SetString(PyExc_RuntimeError, "one thread at a time");
+        PyErr_SetString(PyExc_RuntimeError, "in use by another thread, or unusable after an error");
         return NULL;
     }
     if (!view_of(cells_object, &numbers, "cells", 8, -1, 0)) return NULL;
@@ -1232,7 +1232,7 @@ static PyObject *read_unlocked(Cells *self, const Chunk *chunk, PyObject *bounds
             Py_BEGIN_ALLOW_THREADS
             trouble = read_chunk(self, chunk, bounds.buf, numbers.buf, numbers.len / 8);
             Py_END_ALLOW_THREADS
-            self->busy = 0;
+            self->busy = trouble != FINE;
             result = trouble ? raise(trouble) : Py_NewRef(Py_None);
         }
         PyBuffer_Release(&bounds);
@@ -1380,7 +1380,7 @@ static PyObject *Cells_finish(PyObject *object, PyObject *Py_UNUSED(ignored))
 {
     Cells *self = (Cells *)object;
     if (self->busy) {
-        PyErr_SetString(PyExc_RuntimeError, "one thread at a time");
+        PyErr_SetString(PyExc_RuntimeError, "in use by another thread, or unusable after an error");
         return NULL;
     }
     PyObject *reports = PyList_New(0);

@@ -1,7 +1,7 @@
-"""The hot loops of profiling, as pure functions on arrays.
+"""The arithmetic of profiling, as pure functions on arrays: hashes, moments, compaction, counting.
 
-Everything here is plain vectorised numpy: no Arrow, no sketches, no state. A compiled version of one of these
-functions must give the same answer to the last bit, so that the choice of engine never changes a profile.
+Everything here is plain vectorised numpy: no Arrow, no sketches, no state. `_kernels.c` has the same arithmetic, to the
+last bit, so that the choice of engine never changes a profile.
 
 Hashes are MurmurHash3 x64 128 with Apache DataSketches' seed, over the same canonical bytes that DataSketches
 hashes (https://github.com/apache/datasketches-cpp, `MurmurHash3.h` and `HllUtil.hpp`), so that cardinalities
@@ -162,25 +162,53 @@ def _low_bytes(count: NDArray[np.int64]) -> NDArray[np.uint64]:
 # --- moments ---------------------------------------------------------------------------------------------------
 
 
-def block_moments(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Mean and sum of squared deviations of one non-empty block of finite values.
+Moments = tuple[int, float, float]
+"""How many numbers, their mean, and the sum of their squared deviations from it."""
 
-    A mean is always finite; squares that do not fit in a double give an infinite second moment. Equal values have
-    exactly that mean and no spread.
+
+def add_moments(moments: Moments, block: NDArray[np.float64]) -> Moments:
+    """Moments of what was seen before together with one non-empty sorted block of finite values.
+
+    The formula of Chan, Golub and LeVeque (1979). A mean is always finite; squares that do not fit in a double give an
+    infinite second moment. Equal values have exactly that mean and no spread.
     """
-    if values.min() == values.max():
+    before, mean, second = moments
+    size = len(block)
+    block_mean, block_second = _block_moments(block)
+    total = before + size
+    if not before:
+        return total, block_mean, block_second
+    share, apart = size / total, block_mean - mean
+    if math.isfinite(apart):
+        spread = block_second + (apart * apart) * (before * share)
+        return total, mean + apart * share, second + spread
+    return total, mean * (before / total) + block_mean * share, math.inf
+
+
+def _block_moments(values: NDArray[np.float64]) -> tuple[float, float]:
+    if values[0] == values[-1]:
         return float(values[0]), 0.0
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(values.mean())
+        mean = _lane_sum(values) / len(values)
         if not math.isfinite(mean):
-            mean = float((values / len(values)).sum())
+            mean = _lane_sum(values / len(values))
         deviations = values - mean
-        return mean, float((deviations * deviations).sum())
+        return mean, _lane_sum(deviations * deviations)
+
+
+def _lane_sum(terms: NDArray[np.float64]) -> float:
+    """Eight sums side by side, each in order: a compiler may use vectors for it and gets the same bits."""
+    whole = len(terms) & ~7
+    lanes = terms[:whole].reshape(-1, 8).sum(axis=0).tolist()
+    total = ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+    for term in terms[whole:].tolist():
+        total += term
+    return total
 
 
 def combine_moments(
     counts: Sequence[int], means: Sequence[float], seconds: Sequence[float]
-) -> tuple[int, float, float]:
+) -> Moments:
     """Count, mean and sum of squared deviations of several groups together.
 
     The many-way form of Chan, Golub and LeVeque (1979), summed without rounding error (`math.fsum`), so that the
@@ -293,16 +321,11 @@ def dense_codes(codes: NDArray[np.int64], limit: int) -> tuple[NDArray[np.int64]
     return present, np.searchsorted(present, codes)
 
 
-def true_by_group(mask: NDArray[np.bool_], bounds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many are true in each group of consecutive rows.
-
-    `mask`: (n,) bool; `bounds`: (groups + 1,) int64, where each group starts. Returns (groups,) int64.
-    """
-    return np.diff(true_before(mask, bounds))
-
-
 def true_before(mask: NDArray[np.bool_], bounds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """How many are true before each bound: the bounds of the groups after `mask` has been applied."""
+    """How many are true before each bound: the bounds of groups of consecutive rows after `mask` has been applied.
+
+    `mask`: (n,) bool; `bounds`: (groups + 1,) int64, where each group starts. Same shape as `bounds`.
+    """
     running = np.zeros(len(mask) + 1, np.int64)
     np.cumsum(mask, out=running[1:])
     return running[bounds]

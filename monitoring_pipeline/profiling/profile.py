@@ -11,6 +11,7 @@ import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -107,11 +108,13 @@ class ColumnProfile:
         }
         if self.m_n:
             found |= {"mean": self.mean, "m2": self.m2 if math.isfinite(self.m2) else None}
-        numbers = [*self.distinct(), *self.quantiles([q / 100 for q in _QUANTILES]).tolist()]
-        return found | {
-            name: None if math.isnan(number) else number
-            for name, number in zip(DERIVED, numbers, strict=True)
-        }
+        return found | dict(zip(DERIVED, self.derived, strict=True))
+
+    @cached_property
+    def derived(self) -> tuple[float | None, ...]:
+        """The numbers of `DERIVED`, read from the sketches once. Whoever makes the sketches may hand them over."""
+        numbers = (*self.distinct(), *self.quantiles([q / 100 for q in _QUANTILES]).tolist())
+        return tuple(None if math.isnan(number) else number for number in numbers)
 
     def components(self) -> dict[str, bytes]:
         """The sketches by name and version, and whatever else is carried along."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _CHUNK_ROWS = 131_072  # a chunk's distinct strings then fit into the processor's cache
 _SEGMENTED_CHUNK_ROWS = 1_048_576  # each segment costs something per chunk and column, so chunks are larger
 _CHUNK_BYTES = 1 << 26
-_BLOCK, _SEGMENT_BLOCK = 65_536, 2_048  # numbers that wait in a cell before they are sketched
+_BLOCK, _SEGMENT_BLOCK = 8_192, 2_048  # numbers that wait in a cell before they are sketched
 _SPARE = 16  # a map counts this many times what is stored of it, and errs that much less
 _SEGMENT_SPARE = 4
 
@@ -99,7 +99,7 @@ class Profiler:
         keys = list(self._numbers)
         columns: dict[str, dict[str, ColumnProfile]] = {key: {} for key in keys}
         for name, builder in self._columns.items():
-            for number, found in builder.profiles().items():
+            for number, found in builder.profiles():
                 columns[keys[number]][name] = found
         folded = sum(segmentation.folded for segmentation in self._segmentations)
         return DatasetProfile(dict(zip(keys, self._rows, strict=True)), columns, folded)
@@ -114,16 +114,16 @@ class Profiler:
         everywhere = _groups(frame.rows, assigned)
         if adds_rows:
             for groups in everywhere:
-                for number, rows in zip(groups.cells, np.diff(groups.bounds).tolist(), strict=True):
+                for number, rows in zip(groups.cells.tolist(), np.diff(groups.bounds).tolist(), strict=True):
                     self._rows[number] += rows
         for name, parts in frame.columns.items():
             if name not in self._exclude:
-                builder = self._columns.setdefault(name, ColumnBuilder())
+                builder = self._columns.get(name)
+                if builder is None:
+                    builder = self._columns[name] = ColumnBuilder(self._overall, self._segment)
                 for part in parts:
                     groups = everywhere if part.places is None else _groups_at(part.places, assigned)
-                    values = read_values(part.array, kind=part.kind)
-                    for place, group in enumerate(groups):
-                        builder.update(values, group, self._segment if place else self._overall)
+                    builder.update(read_values(part.array, kind=part.kind), groups)
 
     def _assign(self, frame: Frame, *, adds_rows: bool) -> list[Assignment]:
         """For each segmentation that applies, which segment each row is in."""
@@ -155,7 +155,7 @@ def _groups_at(places: NDArray[np.int64], assigned: Sequence[Assignment]) -> lis
     narrowed: list[Assignment] = []
     for codes, cells in assigned:
         present, rows = kernels.dense_codes(codes[places], len(cells))
-        narrowed.append((rows, tuple(cells[place] for place in present.tolist())))
+        narrowed.append((rows, cells[present]))
     return _groups(len(places), narrowed)
 
 

@@ -23,8 +23,8 @@ from monitoring_pipeline.segments import segment_key
 
 OTHER = "(other)"
 
-Assignment = tuple[NDArray[np.int64], tuple[int, ...]]
-"""The segment of each row: places, (n,) int64, in a tuple of segment numbers."""
+Assignment = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""The segment of each row: places, (n,) int64, in an array of segment numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,15 +65,15 @@ class Segmentation:
                 self._other = register(self._key([OTHER] * len(self.names)))
         found = np.array([self._known.get(value, self._other) for value in values], np.int64)
         distinct, _ = kernels.run_lengths(np.sort(found))
-        return np.searchsorted(distinct, found)[rows], tuple(distinct.tolist())
+        return np.searchsorted(distinct, found)[rows], distinct
 
     def _key(self, values: Sequence[str]) -> str:
         return segment_key(dict(zip(self.names, values, strict=True)))
 
     def _fold(self, values: Sequence[Sequence[str]]) -> None:
-        texts = read_values(pa.array([self._key(value) for value in values], pa.large_string())).texts
-        if texts is not None:
-            self._folded = self._folded.absorb(texts.coupons)
+        keys = read_values(pa.array([self._key(value) for value in values], pa.large_string())).hashed
+        if keys is not None:
+            self._folded = self._folded.absorb(keys.coupons)
 
 
 def read_tags(parts: Sequence[Part], rows: int, *, column: str) -> Tags:

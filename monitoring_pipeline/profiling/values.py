@@ -10,7 +10,6 @@ double. Of distinct values the empty string is one, although Apache sketches ski
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -19,11 +18,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from monitoring_pipeline.profiling import kernels
-from monitoring_pipeline.profiling.sketches import native
+from monitoring_pipeline.profiling import engine, kernels
 
 ITEM_CHARACTERS = 128
-_LONG = 1024  # bytes; longer strings leave the vectorised hash, whose cost in steps is that of the longest
+_NOT_ASCII = 128
 _MICROS = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -38,39 +36,36 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Texts:
-    """The distinct strings of a chunk: their HLL coupons and what frequent items show of them.
+class Hashed:
+    """Strings or byte strings of a chunk: their hashes, and what frequent items show of them.
 
-    `coupons`: (d,) uint32; `keys`: (d,) uint64 that are equal where `shown`, the first 128 characters, is equal.
+    `coupons`: (d,) uint32 HLL coupons; `keys`: (d,) uint64 that are equal where what is shown, the first 128
+    characters, is equal; `offsets`: (d + 1,) int32 or int64, where in `text`, (m,) uint8, each of these begins.
+    Byte strings show nothing.
     """
 
     coupons: NDArray[np.uint32]
     keys: NDArray[np.uint64]
-    shown: pa.LargeStringArray
+    offsets: NDArray[np.int32] | NDArray[np.int64]
+    text: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Values:
-    """`rows` values of one kind. Arrays have one entry per row and mean nothing where `valid` is false.
+    """`rows` values that count as `kind`. Arrays have one entry per row and mean nothing where `valid` is false.
 
-    `valid` is None when nothing is missing. `numbers` are float64 with NaN and infinities still in; of `times`
-    only order and extremes count, not mean and spread. `coupons` are HLL coupons of each row; `integers` the 64
-    bits by which whole numbers are counted; `codes` places in `texts`.
+    `store`: in which cells they belong (`fallback.Cells`). `valid` is None when nothing is missing. `data` are
+    float64, int64, uint64 or bool; strings and byte strings have `hashed` instead, row by row or, with `codes`, each
+    distinct one once.
     """
 
     kind: Kind
+    store: str
     rows: int
     valid: NDArray[np.bool_] | None
-    numbers: NDArray[np.float64] | None = None
-    times: bool = False
-    truths: NDArray[np.bool_] | None = None
-    hashable: bool = True
-    coupons: NDArray[np.uint32] | None = None
-    integers: NDArray[np.uint64] | None = None
-    unsigned: bool = False
-    texts: Texts | None = None
+    data: NDArray | None = None
+    hashed: Hashed | None = None
     codes: NDArray[np.int64] | None = None
-    items: bool = False
 
 
 def read_values(array: pa.Array, *, kind: Kind | None = None) -> Values:
@@ -88,9 +83,7 @@ def plain(array: pa.Array) -> pa.Array:
         return plain(array.storage)
     if pa.types.is_run_end_encoded(kind):
         return plain(pc.call_function("run_end_decode", [array]))
-    if pa.types.is_dictionary(kind):
-        if _is_text(kind.value_type) or _is_binary(kind.value_type):
-            return array
+    if pa.types.is_dictionary(kind) and not (_is_text(kind.value_type) or _is_binary(kind.value_type)):
         return plain(array.dictionary_decode())
     return array
 
@@ -99,42 +92,24 @@ def _read(array: pa.Array, kind: pa.DataType, valid: NDArray[np.bool_] | None) -
     rows = len(array)
     if pa.types.is_boolean(kind):
         truths = array.fill_null(pa.scalar(value=False)).to_numpy(zero_copy_only=False)
-        return Values(kind=Kind.BOOL, rows=rows, valid=valid, truths=truths, items=True)
+        return Values(kind=Kind.BOOL, store="boolean", rows=rows, valid=valid, data=truths)
     if pa.types.is_integer(kind):
-        return _integers(array, kind, valid)
+        wide = np.dtype(np.uint64 if pa.types.is_uint64(kind) else np.int64)
+        data = _buffer(array, np.dtype(kind.to_pandas_dtype())).astype(wide, copy=False)
+        store = "unsigned" if pa.types.is_uint64(kind) else "integer"
+        return Values(kind=Kind.INTEGRAL, store=store, rows=rows, valid=valid, data=data)
     if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         if pa.types.is_decimal(kind):
             array, kind = array.cast(pa.float64()), pa.float64()
-        numbers = _buffer(array, np.dtype(kind.to_pandas_dtype())).astype(np.float64, copy=False)
-        found = _coupons(kernels.canonical_bits(numbers))
-        return Values(kind=Kind.FRACTIONAL, rows=rows, valid=valid, numbers=numbers, coupons=found)
+        data = _buffer(array, np.dtype(kind.to_pandas_dtype())).astype(np.float64, copy=False)
+        return Values(kind=Kind.FRACTIONAL, store="double", rows=rows, valid=valid, data=data)
     if pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
-        micros = _micros(array, kind)
-        found = _coupons(micros.view(np.uint64))
-        numbers = micros.astype(np.float64)
-        return Values(kind=Kind.OBJECT, rows=rows, valid=valid, numbers=numbers, times=True, coupons=found)
+        return Values(kind=Kind.OBJECT, store="time", rows=rows, valid=valid, data=_micros(array, kind))
     if pa.types.is_dictionary(kind) or _is_text(kind) or _is_binary(kind):
-        return _strings(array, kind, valid)
+        return _strings(array, valid)
     if pa.types.is_null(kind):
-        return Values(kind=Kind.OBJECT, rows=rows, valid=np.zeros(rows, bool))
-    return Values(kind=Kind.OBJECT, rows=rows, valid=valid, hashable=False)
-
-
-def _integers(array: pa.Array, kind: pa.DataType, valid: NDArray[np.bool_] | None) -> Values:
-    native = _buffer(array, np.dtype(kind.to_pandas_dtype()))
-    wide = native if native.dtype == np.uint64 else native.astype(np.int64, copy=False)
-    bits = wide.view(np.uint64)
-    unsigned = wide.dtype == np.uint64 and bool((bits >> np.uint64(63)).any())
-    return Values(
-        kind=Kind.INTEGRAL,
-        rows=len(array),
-        valid=valid,
-        numbers=wide.astype(np.float64),
-        coupons=_coupons(bits),
-        integers=bits,
-        unsigned=unsigned,
-        items=True,
-    )
+        return Values(kind=Kind.OBJECT, store="null", rows=rows, valid=np.zeros(rows, bool))
+    return Values(kind=Kind.OBJECT, store="object", rows=rows, valid=valid)
 
 
 def _micros(array: pa.Array, kind: pa.DataType) -> NDArray[np.int64]:
@@ -149,88 +124,99 @@ def _micros(array: pa.Array, kind: pa.DataType) -> NDArray[np.int64]:
     return ticks // 1_000 if kind.unit == "ns" else ticks * _MICROS[kind.unit]
 
 
-def _strings(array: pa.Array, kind: pa.DataType, valid: NDArray[np.bool_] | None) -> Values:
-    encoded = array if pa.types.is_dictionary(kind) else _by_offsets(array).dictionary_encode()
-    dictionary = _by_offsets(encoded.dictionary)
-    codes = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    if dictionary.null_count:
-        # A dictionary may itself hold nulls; rows that point at one are null.
-        present = (
-            dictionary.is_valid().to_numpy(zero_copy_only=False)[codes] if len(dictionary) else codes == 0
-        )
-        valid = present if valid is None else valid & present
-        dictionary = dictionary.fill_null(b"" if _is_binary(dictionary.type) else "")
-    if len(dictionary) > len(codes):
-        used, codes = kernels.dense_codes(codes, len(dictionary))
-        dictionary = dictionary.take(pa.array(used))
-    text = _is_text(dictionary.type)
+def _strings(array: pa.Array, valid: NDArray[np.bool_] | None) -> Values:
+    strings, codes = array, None
+    if pa.types.is_dictionary(array.type):
+        strings = array.dictionary
+        codes = array.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        if strings.null_count:
+            # A dictionary may itself hold nulls; rows that point at one are null.
+            present = strings.is_valid().to_numpy(zero_copy_only=False)[codes]
+            valid = present if valid is None else valid & present
+        if len(strings) > len(codes):
+            used, codes = kernels.dense_codes(codes, len(strings))
+            strings = strings.take(pa.array(used))
+        if not len(strings):
+            codes, strings = None, pa.nulls(len(array), strings.type)
+    text = _is_text(strings.type)
+    strings = _by_offsets(strings)
+    if text and not _is_utf8(strings):
+        raw = strings.cast(pa.large_binary() if pa.types.is_large_string(strings.type) else pa.binary())
+        return _damaged(raw, codes, valid, rows=len(array))
     return Values(
         kind=Kind.STRING if text else Kind.OBJECT,
+        store="text" if text else "hash",
         rows=len(array),
         valid=valid,
-        texts=_texts(dictionary, text=text),
+        hashed=_hashed(strings, text=text),
         codes=codes,
-        items=text,
     )
 
 
-def _texts(dictionary: pa.Array, *, text: bool) -> Texts:
-    """Hash distinct strings or byte strings."""
-    raw = dictionary.cast(pa.large_binary())
-    starts, lengths, data = _spans(raw)
-    hashes = kernels.murmur_bytes(starts, np.where(lengths > _LONG, 0, lengths), data)
-    found = kernels.coupons(hashes)
-    if not text:
-        for place in np.flatnonzero(lengths > _LONG).tolist():
-            found[place] = _digest_coupon(raw[place].as_py())
-        return Texts(found, hashes[0], pa.nulls(0, pa.large_string()))
+def _hashed(strings: pa.Array, *, text: bool) -> Hashed:
+    offsets, data = _spans(strings)
+    coupons, keys = np.empty(len(strings), np.uint32), np.empty(len(strings), np.uint64)
+    longest = engine.hash_texts(offsets, data, coupons, keys)
+    if text and longest > ITEM_CHARACTERS:
+        shown = pc.call_function(
+            "utf8_slice_codeunits", [strings], pc.SliceOptions(0, ITEM_CHARACTERS)
+        )
+        offsets, data = _spans(shown)
+        engine.hash_texts(offsets, data, np.empty_like(coupons), keys)
+    return Hashed(coupons, keys, offsets, data)
+
+
+def _damaged(
+    raw: pa.Array, codes: NDArray[np.int64] | None, valid: NDArray[np.bool_] | None, *, rows: int
+) -> Values:
+    """Strings that are not UTF-8 are told apart by their bytes, and shown as far as they can be read."""
+    encoded = raw.dictionary_encode()
+    places = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    shown = [value.decode(errors="replace")[:ITEM_CHARACTERS] for value in encoded.dictionary.to_pylist()]
+    offsets, data = _spans(pa.array(shown, pa.large_string()))
+    coupons = _hashed(encoded.dictionary, text=False).coupons
+    keys = np.empty(len(shown), np.uint64)
+    engine.hash_texts(offsets, data, np.empty_like(coupons), keys)
+    return Values(
+        kind=Kind.STRING,
+        store="text",
+        rows=rows,
+        valid=valid,
+        hashed=Hashed(coupons, keys, offsets, data),
+        codes=places if codes is None else places[codes],
+    )
+
+
+def _is_utf8(strings: pa.Array) -> bool:
+    offsets, data = _spans(strings)
+    if data[offsets[0] : offsets[-1]].max(initial=0) < _NOT_ASCII:
+        return True
     try:
-        whole = raw.cast(pa.large_string())
-        shown = _beginnings(whole) if (lengths > ITEM_CHARACTERS).any() else whole
-        for place in np.flatnonzero(lengths > _LONG).tolist():
-            found[place] = native.hll_coupon(whole[place].as_py())
+        strings.validate(full=True)
     except pa.ArrowInvalid:
-        for place in np.flatnonzero(lengths > _LONG).tolist():
-            found[place] = _digest_coupon(raw[place].as_py())
-        decoded = [value.decode(errors="replace") for value in raw.to_pylist()]
-        shown = pa.array([value[:ITEM_CHARACTERS] for value in decoded], pa.large_string())
-        return Texts(found, kernels.murmur_bytes(*_spans(shown))[0], shown)
-    keys = hashes[0]
-    cut = np.flatnonzero(lengths > ITEM_CHARACTERS)
-    if len(cut):
-        keys = keys.copy()
-        keys[cut] = kernels.murmur_bytes(*_spans(shown.take(pa.array(cut))))[0]
-    return Texts(found, keys, shown)
+        return False
+    return True
 
 
-def _beginnings(texts: pa.Array) -> pa.Array:
-    return pc.call_function("utf8_slice_codeunits", [texts], pc.SliceOptions(0, ITEM_CHARACTERS))
-
-
-def _digest_coupon(data: bytes) -> int:
-    """A coupon for long bytes that are no text and that no Apache sketch could have seen."""
-    word = np.frombuffer(hashlib.blake2b(data, digest_size=8).digest(), "<u8").astype(np.uint64)
-    return int(_coupons(word)[0])
-
-
-def _coupons(words: NDArray[np.uint64]) -> NDArray[np.uint32]:
-    return kernels.coupons(kernels.murmur_words(words))
-
-
-def _spans(array: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.uint8]]:
-    """Starts, lengths and bytes of a large string or large binary array without nulls."""
+def _spans(array: pa.Array) -> tuple[NDArray[np.int32] | NDArray[np.int64], NDArray[np.uint8]]:
+    """Offsets and bytes of a string or binary array, large or not."""
+    wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
+    dtype = np.dtype(np.int64 if wide else np.int32)
     if len(array) == 0:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.uint8)
-    _, offsets, data = array.buffers()
-    ends = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-    octets = np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
-    return ends[:-1] - ends[0], np.diff(ends), octets[ends[0] : ends[-1]]
+        return np.zeros(1, dtype), np.zeros(0, np.uint8)
+    _, ends, data = array.buffers()
+    offsets = np.frombuffer(ends, dtype)[array.offset : array.offset + len(array) + 1]
+    return offsets, np.zeros(0, np.uint8) if data is None else np.frombuffer(data, np.uint8)
 
 
 def _by_offsets(array: pa.Array) -> pa.Array:
-    """Strings as large strings and byte strings as large binary; UTF-8 is not checked."""
-    wanted = pa.large_string() if _is_text(array.type) else pa.large_binary()
-    return array if array.type == wanted else array.cast(wanted)
+    """Strings and byte strings of other layouts with offsets; UTF-8 is not checked."""
+    kind = array.type
+    if pa.types.is_string_view(kind):
+        return array.cast(pa.large_string())
+    if pa.types.is_fixed_size_binary(kind) or pa.types.is_binary_view(kind):
+        return array.cast(pa.large_binary())
+    return array
 
 
 def _buffer(array: pa.Array, dtype: np.dtype) -> NDArray:

@@ -44,7 +44,7 @@ _TIME_WORD = re.compile(
 )
 _LATER_WORD = re.compile("updated|modified|deleted|dropoff|end|ended|finished|last|birth|expiry|expires|due")
 
-_ROWS_FOR_A_BUCKET = 100
+_ROWS_FOR_A_BUCKET = 50
 """Rows below which the metrics of a bucket say little."""
 
 

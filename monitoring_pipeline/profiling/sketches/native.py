@@ -25,13 +25,6 @@ def as_hll_8(image: bytes, lg_k: int) -> bytes:
         raise ProfileError("an HLL sketch that is damaged or of another kind") from error
 
 
-def hll_coupon(text: str) -> int:
-    """The HLL coupon of one text."""
-    sketch = hll_sketch(4)
-    sketch.update(text)
-    return int.from_bytes(sketch.serialize_compact()[8:12], "little")
-
-
 def kll_rank_error(k: int) -> float:
     """How far one rank may be off with 99 % confidence, as a share of all values."""
     normalised_for_histograms = False
