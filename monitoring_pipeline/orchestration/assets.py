@@ -21,7 +21,8 @@ from monitoring_pipeline.workspace import MonitoredDataset, Workspace
 
 DATASET_TAG = "monitoring/dataset"
 
-warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*backfill_policy.*")
+# The one beta parameter that we use, and one that Dagster passes to itself.
+warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*(backfill_policy|owners).*")
 
 
 def slug(name: str) -> str:
