@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import cast
 
 from monitoring_pipeline.alerting import delivery
 from monitoring_pipeline.alerting.channels import Channel, configured_channels
@@ -152,9 +153,11 @@ def first_bucket(workspace: Workspace, dataset_id: str) -> datetime:
     """The dataset's first bucket: as described, or the first that has data, or the present one."""
     spec = workspace.dataset(dataset_id).spec
     ref = workspace.ref(dataset_id)
+    if spec.start is not None:
+        return spec.granularity.floor(spec.start)
     known = files.known_files(workspace.store, ref).values()
-    seen = [bucket for entry in known for bucket in FileEntry.from_json(entry).rows]
-    return spec.granularity.floor(spec.start or min(seen, default=workspace.now()))
+    seen = [int(bucket) for entry in known for bucket in cast("Mapping[str, int]", entry["rows"])]
+    return spec.granularity.floor(from_micros(min(seen)) if seen else workspace.now())
 
 
 def buckets_in(workspace: Workspace, dataset_id: str, window: TimeRange) -> list[datetime]:

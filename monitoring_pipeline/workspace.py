@@ -126,6 +126,7 @@ class Workspace:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings()
+        self._refs: dict[str, DatasetRef] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -180,8 +181,11 @@ class Workspace:
         """The dataset's row in the store, made when it is new."""
         from monitoring_pipeline.store.datasets import register_dataset
 
-        spec = self.dataset(dataset_id).spec
-        return register_dataset(self.store, spec.organisation or self.settings.organisation, spec.id)
+        if dataset_id not in self._refs:
+            spec = self.dataset(dataset_id).spec
+            organisation = spec.organisation or self.settings.organisation
+            self._refs[dataset_id] = register_dataset(self.store, organisation, spec.id)
+        return self._refs[dataset_id]
 
     def entity_schema(self, dataset_id: str) -> EntitySchema | None:
         """The schema that the document states, or the one inferred when batches were profiled."""

@@ -1,20 +1,23 @@
 """Plays the demo: makes the data, lets the pipeline see it arrive, and compares what it says with what was planted.
 
-The history is profiled and analysed first. The last fourteen days are replayed morning by morning with a pretended
-clock, through the readiness sensor and the jobs of the code location, in process: what has not arrived by then does
-not exist yet. Dagster keeps a record of each partition, which takes longer than analysing an hour; so the hourly
-history goes straight to the store, the way a long backfill does.
+The last fourteen days are replayed morning by morning with a pretended clock, through the readiness sensor and the jobs
+of the code location, in process: what has not arrived by then does not exist yet. The daily history before them goes
+through Dagster as well, in ranged runs. The hourly one goes straight to the store, the way a long backfill does: Dagster
+keeps a record of each partition, which takes longer than profiling and analysing an hour.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from multiprocessing import get_context
 from pathlib import Path
 
 import dagster as dg
@@ -38,14 +41,16 @@ from monitoring_pipeline.demo.incidents import (
 )
 from monitoring_pipeline.errors import MonitoringError, UsageError
 from monitoring_pipeline.orchestration.definitions import build_definitions
+from monitoring_pipeline.orchestration.jobs import DIGEST_JOB
 from monitoring_pipeline.orchestration.resources import WorkspaceResource
 from monitoring_pipeline.orchestration.sensors import SENSOR
 from monitoring_pipeline.settings import Settings
 from monitoring_pipeline.store.deletion import delete_dataset
-from monitoring_pipeline.timegrid import Granularity, TimeRange
 from monitoring_pipeline.workspace import DATASET_FILE, Workspace
 
 REPLAYED_DAYS = 14
+REPLAYED_DAYS_OF_HOURS = 3
+"""Days of the hourly dataset that Dagster sees; those before go straight to the store."""
 MORNING = timedelta(hours=9)
 """When each replayed day is looked at: the night's data has arrived, the readiness durations have passed."""
 
@@ -58,7 +63,9 @@ class Work:
 
     runs: int = 0
     seconds: float = 0.0
-    seconds_by_dataset: dict[str, float] = field(default_factory=dict)
+    hours: int = 0
+    hour_verdicts: int = 0
+    hour_seconds: float = 0.0
 
 
 def run_demo(home: Path, *, end: date | None, seed: int, console: Console) -> Score:
@@ -71,14 +78,12 @@ def run_demo(home: Path, *, end: date | None, seed: int, console: Console) -> Sc
     console.print(
         f"1/4 made {truth.days} days of {LEADS} and {REQUESTS} in {time.perf_counter() - began:.1f} s"
     )
-    live = _midnight(end) - timedelta(days=REPLAYED_DAYS)
     work = Work()
-    with Workspace(_settings(home, live + MORNING)) as workspace:
-        for dataset_id in (LEADS, REQUESTS):
-            delete_dataset(workspace.store, workspace.ref(dataset_id))
-        _history(workspace, REQUESTS, work, console)
-        pipeline.discover(workspace, LEADS)
-    _replay(home, live, end, work, console)
+    _forget(home, end)
+    console.print(
+        "2/4 Dagster replays fourteen mornings; the hourly history goes straight to the store beside it"
+    )
+    _run_pipeline(home, end, work, console)
     with Workspace(_settings(home, _midnight(end) + MORNING)) as workspace:
         score = compare(truth.incidents, list(_found(workspace)))
         _report(console, workspace, truth, score, work)
@@ -102,38 +107,49 @@ def _settings(home: Path, now: datetime) -> Settings:
     return Settings(home=home, now=now)
 
 
-def _history(workspace: Workspace, dataset_id: str, work: Work, console: Console) -> None:
-    """Profile and analyse what is there already, straight into the store."""
-    began = time.perf_counter()
-    workspace.apply(dataset_id)
-    with terminal.progress(console, f"2/4 {dataset_id}: the history") as progress:
-        profiled = pipeline.profile_batch(workspace, dataset_id, progress=progress)
-    analyzed = pipeline.analyze_batch(workspace, dataset_id)
-    pipeline.notify(workspace, dataset_id)
-    seconds = time.perf_counter() - began
-    work.seconds_by_dataset[dataset_id] = seconds
-    console.print(
-        f"2/4 {dataset_id}: {len(profiled.buckets):,} hours of history straight into the store "
-        f"in {seconds:.1f} s ({len(analyzed.results):,} verdicts)"
-    )
+def _forget(home: Path, end: date) -> None:
+    """Forget an earlier demo: its verdicts were about other data."""
+    with Workspace(_settings(home, _midnight(end))) as workspace:
+        for dataset_id in (LEADS, REQUESTS):
+            delete_dataset(workspace.store, workspace.ref(dataset_id))
 
 
-def _replay(home: Path, live: datetime, end: date, work: Work, console: Console) -> None:
-    """Every morning of the replayed days: one tick of the sensor after the other, until nothing is due."""
-    mornings = [live + timedelta(days=day) + MORNING for day in range(REPLAYED_DAYS + 1)]
+def _run_pipeline(home: Path, end: date, work: Work, console: Console) -> None:
+    """The hourly history in a process of its own; meanwhile the mornings of the leads, and at the end those of both."""
+    mornings = [_midnight(end) - timedelta(days=back) + MORNING for back in range(REPLAYED_DAYS, -1, -1)]
+    apart = REPLAYED_DAYS - REPLAYED_DAYS_OF_HOURS
     began = time.perf_counter()
     with (
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as beside,
         _instance(home) as instance,
-        terminal.progress(console, "3/4 Dagster replays the mornings") as progress,
+        terminal.progress(console, "Dagster replays the mornings") as progress,
     ):
+        hours = beside.submit(_history, home, mornings[apart])
+        with Workspace(_settings(home, mornings[0])) as workspace:
+            pipeline.discover(workspace, LEADS)
         for day, morning in enumerate(mornings):
-            while _tick(home, morning, instance, work):
+            if day == apart:
+                work.hours, work.hour_verdicts, work.hour_seconds = hours.result()
+            datasets = [LEADS] if day < apart else [LEADS, REQUESTS]
+            while DIGEST_JOB not in (done := _tick(home, morning, instance, datasets, work)) and done:
                 pass
             progress(day + 1, len(mornings))
+    work.seconds = time.perf_counter() - began
     console.print(
-        f"3/4 Dagster: {work.runs} runs in {time.perf_counter() - began:.1f} s, "
-        f"the last {REPLAYED_DAYS} mornings one by one"
+        f"3/4 {work.runs} Dagster runs in {work.seconds:.1f} s; beside them {work.hours:,} hours of {REQUESTS} "
+        f"in {work.hour_seconds:.1f} s ({work.hour_verdicts:,} verdicts)"
     )
+
+
+def _history(home: Path, now: datetime) -> tuple[int, int, float]:
+    """Profile and analyse the hours that are there by `now`; returns hours, verdicts and seconds."""
+    began = time.perf_counter()
+    with Workspace(_settings(home, now)) as workspace:
+        workspace.apply(REQUESTS)
+        profiled = pipeline.profile_batch(workspace, REQUESTS)
+        analyzed = pipeline.analyze_batch(workspace, REQUESTS)
+        pipeline.notify(workspace, REQUESTS)
+    return len(profiled.buckets), len(analyzed.results), time.perf_counter() - began
 
 
 @contextmanager
@@ -148,16 +164,20 @@ def _instance(home: Path) -> Iterator[dg.DagsterInstance]:
         yield instance
 
 
-def _tick(home: Path, now: datetime, instance: dg.DagsterInstance, work: Work) -> int:
-    """One tick of the sensor, and the runs that it asks for, in process; returns how many."""
+def _tick(
+    home: Path, now: datetime, instance: dg.DagsterInstance, datasets: Sequence[str], work: Work
+) -> list[str]:
+    """One tick of the sensor, and the runs that it asks for, in process; returns the names of their jobs."""
     resource = WorkspaceResource(home=str(home), now=now.isoformat())
-    definitions = build_definitions(resource, _settings(home, now))
+    definitions = build_definitions(resource, _settings(home, now), only=datasets)
     sensor = definitions.resolve_sensor_def(SENSOR)
     with Workspace(_settings(home, now)) as workspace:
         context = dg.build_sensor_context(instance=instance, resources={"workspace": workspace})
+        logging.disable(logging.INFO)
         asked = sensor(context)
+        logging.disable(logging.NOTSET)
     if not isinstance(asked, dg.SensorResult):
-        return 0
+        return []
     for event in asked.asset_events:
         instance.report_runless_asset_event(event)
     for request in asked.run_requests or []:
@@ -175,7 +195,7 @@ def _tick(home: Path, now: datetime, instance: dg.DagsterInstance, work: Work) -
                 f"the run {result.run_id} of {request.job_name} failed; `make dev` shows why"
             )
         work.runs += 1
-    return len(asked.run_requests or [])
+    return [str(request.job_name) for request in asked.run_requests or []]
 
 
 def _found(workspace: Workspace) -> Iterator[FoundIncident]:
@@ -193,8 +213,8 @@ def _found(workspace: Workspace) -> Iterator[FoundIncident]:
 
 
 def _report(console: Console, workspace: Workspace, truth: Truth, score: Score, work: Work) -> None:
-    table = Table("dataset", "buckets", "rows", "columns", "segments", box=None, header_style="bold")
-    for dataset_id in (LEADS, REQUESTS):
+    table = Table("dataset", "buckets", "rows", "columns", "segments", "seconds", box=None, header_style="bold")
+    for dataset_id, seconds in ((LEADS, work.seconds), (REQUESTS, work.hour_seconds)):
         status = overview.status(workspace, dataset_id)
         table.add_row(
             dataset_id,
@@ -202,6 +222,7 @@ def _report(console: Console, workspace: Workspace, truth: Truth, score: Score, 
             f"{status.rows:,}",
             f"{status.columns:,}",
             f"{status.segments:,}",
+            f"{seconds:.1f}",
         )
     console.print("\n4/4 profiled")
     console.print(table)

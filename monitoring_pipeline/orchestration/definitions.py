@@ -5,6 +5,7 @@ A dataset whose files are broken is left out and named by a failing check on `mo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
 import dagster as dg
@@ -25,15 +26,18 @@ def defs() -> dg.Definitions:
     return build_definitions(WorkspaceResource(), Settings())
 
 
-def build_definitions(resource: WorkspaceResource, settings: Settings) -> dg.Definitions:
-    """Definitions of every loadable dataset of a workspace."""
+def build_definitions(
+    resource: WorkspaceResource, settings: Settings, *, only: Collection[str] | None = None
+) -> dg.Definitions:
+    """Definitions of every loadable dataset of a workspace, or of some of them."""
     with Workspace(settings) as workspace:
-        catalog = workspace.catalog
-        starts = {dataset_id: pipeline.first_bucket(workspace, dataset_id) for dataset_id in catalog.datasets}
+        chosen = {
+            name: one for name, one in workspace.catalog.datasets.items() if only is None or name in only
+        }
+        starts = {dataset_id: pipeline.first_bucket(workspace, dataset_id) for dataset_id in chosen}
     _refuse_equal_slugs(starts)
     per_dataset = [
-        dataset_definitions(dataset, start=starts[dataset_id])
-        for dataset_id, dataset in catalog.datasets.items()
+        dataset_definitions(dataset, start=starts[dataset_id]) for dataset_id, dataset in chosen.items()
     ]
     jobs = [job for definitions in per_dataset for job in definitions.jobs or []]
     return dg.Definitions.merge(

@@ -106,7 +106,8 @@ def write_batch(
         same = before is not None and before.fingerprint == fingerprint
         version = 1 if before is None else before.version + (0 if same else 1)
         rows_before = {} if before is None or same else _rows_before(connection, ref, moment)
-        _delete_batch(connection, ref, moment)
+        if before is not None:
+            _delete_batch(connection, ref, moment)
         prefix = (ref.pk, BASE_GRAIN, moment)
         keys = sorted(
             (segment_pk[segment], column_pk[column], at) for at, (segment, column, _, _) in enumerate(packed)
