@@ -45,8 +45,8 @@ app = typer.Typer(
 
     **Exit codes**  0 healthy, 1 anomalies, 2 a mistake in a command or document, 3 the pipeline failed.""",
 )
-out = Console()
-err = Console(stderr=True)
+out = Console(soft_wrap=True)
+err = Console(stderr=True, soft_wrap=True)
 
 
 class Severity(StrEnum):
