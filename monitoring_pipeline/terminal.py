@@ -14,8 +14,8 @@ from rich.table import Table
 
 from monitoring_pipeline.alerting.delivery import DeliveryReport
 from monitoring_pipeline.alerting.digests import Digest
-from monitoring_pipeline.alerting.wording import sentence
 from monitoring_pipeline.alerting.formats.text import render_text
+from monitoring_pipeline.alerting.wording import sentence
 from monitoring_pipeline.analysis.gates import Gate
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.overview import Status

@@ -26,7 +26,18 @@ def test_help_teaches_every_command(tmp_path: Path) -> None:
     result = monitor(tmp_path, "--help")
 
     assert result.exit_code == 0
-    for command in ("demo", "init", "validate", "apply", "run", "profile", "results", "digest", "status", "schema"):
+    for command in (
+        "demo",
+        "init",
+        "validate",
+        "apply",
+        "run",
+        "profile",
+        "results",
+        "digest",
+        "status",
+        "schema",
+    ):
         assert f" {command} " in result.stdout
 
 

@@ -20,7 +20,10 @@ def modules_after(program: str) -> set[str]:
     ("module", "unwanted"),
     [
         ("monitoring_pipeline", {"numpy", "pandas", "pyarrow", "pydantic", "dagster", "sqlalchemy"}),
-        ("monitoring_pipeline.config.document", {"numpy", "pandas", "pyarrow", "dagster", "yaml", "sqlalchemy"}),
+        (
+            "monitoring_pipeline.config.document",
+            {"numpy", "pandas", "pyarrow", "dagster", "yaml", "sqlalchemy"},
+        ),
         ("monitoring_pipeline.pipeline", {"dagster", "pandas", "slack_sdk", "typer"}),
         ("monitoring_pipeline.cli", {"dagster", "numpy", "pandas", "pyarrow", "sqlalchemy"}),
     ],

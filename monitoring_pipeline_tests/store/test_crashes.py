@@ -35,7 +35,7 @@ Dump = dict[str, list[tuple[object, ...]]]
 
 def _contents() -> list[bytes]:
     """Profiles of a few days: 30 columns, 4 segments each, some of them new every day."""
-    generator = random.Random(7)  # noqa: S311
+    generator = random.Random(7)
     made: list[bytes] = []
     for day in range(len(BUCKETS)):
         columns: dict[str, object] = {
@@ -153,7 +153,7 @@ def test_a_writer_killed_at_any_instant_leaves_nothing_half_done(
     began = time.perf_counter()
     _run(f"sqlite:///{tmp_path / 'timing.db'}", contents)
     length = time.perf_counter() - began
-    generator = random.Random(11)  # noqa: S311
+    generator = random.Random(11)
     open_store(database_url).close()
     deaths = 0
     for _ in range(10):
