@@ -15,12 +15,14 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from pydantic import SecretStr
 
 from monitoring_pipeline import overview, pipeline
 from monitoring_pipeline.segments import OVERALL
 from monitoring_pipeline.settings import Settings
 from monitoring_pipeline.store import profiles, results
 from monitoring_pipeline.workspace import Workspace
+from monitoring_pipeline_tests.alerting.fake_slack import TOKEN, Answer, fake_slack
 from monitoring_pipeline_tests.workspaces import START, make_workspace, write_day
 
 
@@ -222,3 +224,23 @@ def test_killed_at_any_instant_and_run_again_gives_the_state_of_one_clean_run(tm
     assert launch(killed).wait(timeout=120) == 0
 
     assert dump(killed) == dump(clean)
+
+
+def test_a_monitor_that_names_slack_reaches_slack_once(tmp_path: Path) -> None:
+    home = make_workspace(tmp_path / "data", days=10, few_rows_on=8)
+
+    with fake_slack() as slack:
+        settings = Settings(home=home, slack_token=SecretStr(TOKEN), slack_api_url=slack.api_url)
+        slack.will_answer(Answer(status=500))
+        with Workspace(settings) as workspace:
+            analyse_everything(workspace)
+            pipeline.notify(workspace, "orders")
+            first = pipeline.deliver(workspace)
+        later = settings.model_copy(update={"now": datetime.now(UTC) + timedelta(hours=1)})
+        with Workspace(later) as workspace:
+            second, third = pipeline.deliver(workspace), pipeline.deliver(workspace)
+
+    assert (first.delivered, first.waiting) == (1, 1)  # the console took it, Slack was down
+    assert (second.delivered, second.waiting, third.delivered) == (1, 0, 0)
+    assert [request.path for request in slack.requests] == ["/api/chat.postMessage"] * 2
+    assert "rows 10, expected at least 50" in slack.requests[1].body["text"]
