@@ -9,23 +9,25 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
-from monitoring_pipeline.errors import MonitoringError, Problem, UsageError
+from monitoring_pipeline.errors import MonitoringError, Problem, ProfileError, UsageError
 from monitoring_pipeline.settings import Settings
 from monitoring_pipeline.timegrid import TimeRange, parse_moment
 
 if TYPE_CHECKING:
     from monitoring_pipeline.config.document import MonitorDocument
+    from monitoring_pipeline.metrics import Metric
     from monitoring_pipeline.workspace import Workspace
 
 HEALTHY, ANOMALOUS, MISUSED, FAILED = 0, 1, 2, 3
@@ -121,7 +123,7 @@ def validate(
     from monitoring_pipeline.config.dataset import load_dataset
     from monitoring_pipeline.config.document import load_document
     from monitoring_pipeline.errors import DocumentError
-    from monitoring_pipeline.workspace import DATASET_FILE, DOCUMENT_FILE
+    from monitoring_pipeline.workspace import DATASET_FILE, DOCUMENT_FILE, own_metrics
 
     home = Settings().home
     paths = files or sorted(
@@ -137,11 +139,11 @@ def validate(
     for path in paths:
         try:
             if path.suffix in {".yaml", ".yml"}:
-                load_dataset(path)
+                own_metrics(load_dataset(path), source=str(path))
                 warnings = ()
             else:
                 loaded = load_document(path)
-                warnings = (*loaded.warnings, *_idle_analyzers(loaded.document))
+                warnings = (*loaded.warnings, *_idle_analyzers(loaded.document, path.parent))
         except DocumentError as error:
             broken += 1
             err.print(f"[red]✗[/red] {escape(str(error))}")
@@ -153,11 +155,19 @@ def validate(
         raise typer.Exit(MISUSED)
 
 
-def _idle_analyzers(document: MonitorDocument) -> Iterator[Problem]:
+def _idle_analyzers(document: MonitorDocument, folder: Path) -> Iterator[Problem]:
     """The analyzers that this release cannot run, which is no reason to refuse the document."""
     from monitoring_pipeline.analysis.engine import unable
+    from monitoring_pipeline.config.dataset import load_dataset
+    from monitoring_pipeline.errors import DocumentError
+    from monitoring_pipeline.workspace import DATASET_FILE, own_metrics
 
-    reasons = unable(document)
+    description = folder / DATASET_FILE
+    metrics: Mapping[str, Metric] = {}
+    if description.exists():
+        with suppress(DocumentError):  # told where the description itself is checked
+            metrics = own_metrics(load_dataset(description), source=str(description))
+    reasons = unable(document, metrics=metrics)
     for place, analyzer in enumerate(document.analyzers):
         if analyzer.id in reasons:
             yield Problem(f"$.analyzers[{place}]", f"{analyzer.id}, which does not run", reasons[analyzer.id])
@@ -183,14 +193,29 @@ def apply(datasets: DatasetOption = None) -> None:
                     out.print(escape(version.diff), highlight=False)
 
 
-@app.command()
-def profile(
+class _ProfileGroup(TyperGroup):
+    """`monitor profile DATASET` is short for `monitor profile make DATASET`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if not args or (args[0] not in self.commands and args[0] not in ctx.help_option_names):
+            args = ["make", *args]
+        return super().parse_args(ctx, args)
+
+
+profile = typer.Typer(
+    cls=_ProfileGroup, help="Profile new and changed buckets; show what a profile file holds."
+)
+app.add_typer(profile, name="profile")
+
+
+@profile.command("make")
+def make_profiles(
     datasets: DatasetOption = None,
     start: FromOption = None,
     end: ToOption = None,
     again: Annotated[bool, typer.Option("--again", help="Also buckets whose data has not changed.")] = False,
 ) -> None:
-    """Profile new and changed buckets into the store."""
+    """Profile new and changed buckets into the store; `make` may be left out."""
     from monitoring_pipeline import pipeline, terminal
 
     with _workspace() as workspace:
@@ -201,6 +226,26 @@ def profile(
                     workspace, dataset_id, buckets, again=again, progress=progress
                 )
             terminal.show_profiled(out, dataset_id, report)
+
+
+@profile.command("show")
+def show_profile(
+    file: Annotated[Path, typer.Argument(help="A profile of whylogs or of ours.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a profile file holds: every metric of every column, and the frequent items."""
+    from monitoring_pipeline import terminal
+    from monitoring_pipeline.profile_file import describe_profile
+
+    with _explained():
+        try:
+            described = describe_profile(file)
+        except ProfileError as error:
+            raise UsageError(str(error)) from None
+        if as_json:
+            sys.stdout.write(json.dumps(described, indent=2) + "\n")
+        else:
+            terminal.show_profile(out, described)
 
 
 @app.command()

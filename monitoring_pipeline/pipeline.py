@@ -246,6 +246,7 @@ def analyze_batch(
         now=now,
         run_id=run_id,
         schema=workspace.entity_schema(dataset_id),
+        metrics=dataset.metrics,
         backfill=backfill and buckets is not None,
     )
     written = results.write_results(
@@ -352,7 +353,13 @@ def _profile_chunk(
     cells: Counter[datetime] = Counter()
     for piece in workspace.source(dataset.id).read(scan, buckets, problems=problems):
         if piece.bucket not in profilers:
-            profilers[piece.bucket] = Profiler(spec.segments, settings=spec.profile, exclude=spec.exclude)
+            profilers[piece.bucket] = Profiler(
+                spec.segments,
+                settings=spec.profile,
+                exclude=spec.exclude,
+                roles=spec.columns,
+                late=spec.outcomes is not None,
+            )
         profilers[piece.bucket].update(piece.batch, adds_rows=piece.part == "rows")
         cells[piece.bucket] += piece.batch.num_rows * piece.batch.num_columns
     changed = {bucket for problem in problems if problem.kind == "changed" for bucket in problem.buckets}
@@ -440,7 +447,7 @@ def _decide(
         now=workspace.now(),
         window=window,
         backfill=backfill,
-        unable=unable(dataset.document),
+        unable=unable(dataset.document, metrics=dataset.metrics),
     )
 
 

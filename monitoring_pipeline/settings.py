@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     now: datetime | None = Field(
         default=None, description="Pretend that it is this time (replays, demonstrations)."
     )
+    workspace_analyzers: bool = Field(
+        default=False,
+        description="Run the workspace's own analyzers, analyzers/*.py, with all rights of the pipeline.",
+    )
     dagster_url: str = Field(
         default="http://localhost:3000", description="Where links to the Dagster UI lead."
     )

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -23,6 +24,7 @@ from monitoring_pipeline.pipeline import Analyzed, Notified, Profiled
 from monitoring_pipeline.segments import segment_label
 
 SHOWN = 10
+SHOWN_METRICS = ("count", "count_null", "mean", "stddev", "min", "median", "max", "unique_est")
 
 
 @contextmanager
@@ -134,6 +136,31 @@ def show_status(console: Console, status: Status) -> None:
         )
     for line in status.undelivered:
         console.print(f"  [yellow]undelivered[/yellow] {escape(line)}", highlight=False)
+
+
+def show_profile(console: Console, described: Mapping[str, Any]) -> None:
+    """A profile file: for each segment a table of columns and what people ask of them first."""
+    for part in described.get("segments", [described]):
+        tags = ", ".join(f"{name}={value}" for name, value in (part.get("segment") or {}).items())
+        console.print(
+            f"[bold]{escape(tags) or 'all data'}[/bold]  {part.get('dataset_timestamp') or ''}",
+            highlight=False,
+        )
+        table = Table(
+            "column", *SHOWN_METRICS, "most frequent", box=None, pad_edge=False, header_style="bold"
+        )
+        for name, metrics in part["columns"].items():
+            items = ", ".join(
+                f"{value} ({count:,.0f})" for value, count in (metrics.get("frequent_items") or [])[:3]
+            )
+            table.add_row(
+                escape(name), *(_figure(metrics.get(metric)) for metric in SHOWN_METRICS), escape(items)
+            )
+        console.print(table)
+
+
+def _figure(value: object) -> str:
+    return f"{value:,.6g}" if isinstance(value, (int, float)) else "" if value is None else str(value)
 
 
 def _moment(moment: datetime | None) -> str:

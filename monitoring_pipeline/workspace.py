@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Self
 from monitoring_pipeline.config.dataset import DatasetSpec, load_dataset
 from monitoring_pipeline.config.document import MonitorDocument, load_document
 from monitoring_pipeline.config.entity_schema import EntitySchema
+from monitoring_pipeline.config.plug_ins import use_folder
 from monitoring_pipeline.errors import DocumentError, Problem, UnknownDatasetError
 from monitoring_pipeline.settings import DEFAULT_ORGANISATION, Settings
 from monitoring_pipeline.timegrid import utc
 
 if TYPE_CHECKING:
+    from monitoring_pipeline.metrics import Metric
     from monitoring_pipeline.sources.files import FilesSource
     from monitoring_pipeline.store.database import Store
     from monitoring_pipeline.store.datasets import DatasetRef
@@ -42,6 +44,8 @@ class MonitoredDataset:
     document: MonitorDocument
     warnings: tuple[Problem, ...]
     folder: Path
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    """The dataset's own, by folded name."""
 
     @property
     def id(self) -> str:
@@ -91,9 +95,10 @@ def load_catalog(home: Path) -> Catalog:
 def load_monitored_dataset(folder: Path) -> MonitoredDataset:
     """Read one dataset folder. Raises DocumentError; without a `monitors.json` the dataset is profiled, not analysed."""
     spec = load_dataset(folder / DATASET_FILE)
+    metrics = own_metrics(spec, source=str(folder / DATASET_FILE))
     path = folder / DOCUMENT_FILE
     if not path.exists():
-        return MonitoredDataset(spec, _empty_document(spec), (), folder)
+        return MonitoredDataset(spec, _empty_document(spec), (), folder, metrics)
     loaded = load_document(path)
     document = loaded.document
     if document.dataset_id != spec.id:
@@ -104,7 +109,27 @@ def load_monitored_dataset(folder: Path) -> MonitoredDataset:
         raise _problem(
             path, "$.granularity", document.granularity, f"{spec.granularity}, as in {DATASET_FILE}"
         )
-    return MonitoredDataset(spec, document, loaded.warnings, folder)
+    return MonitoredDataset(spec, document, loaded.warnings, folder, metrics)
+
+
+def own_metrics(spec: DatasetSpec, *, source: str) -> Mapping[str, Metric]:
+    """The metrics that a dataset description defines, by folded name. Raises DocumentError with all problems."""
+    if not spec.metrics:
+        return {}
+    from monitoring_pipeline.metrics import custom_metrics, metric
+
+    problems: dict[str, str] = {}
+    found = custom_metrics(spec.metrics, metric, problems=problems)
+    if problems:
+        accepted = "an expression over other metrics, such as count_null / count"
+        raise DocumentError(
+            source,
+            [
+                Problem(f"$.metrics.{name}", f"{spec.metrics[name]!r} ({message})", accepted)
+                for name, message in problems.items()
+            ],
+        )
+    return found
 
 
 def _empty_document(spec: DatasetSpec) -> MonitorDocument:
@@ -149,6 +174,7 @@ class Workspace:
     @cached_property
     def catalog(self) -> Catalog:
         """The datasets on disk."""
+        use_folder(self.home if self.settings.workspace_analyzers else None)
         return load_catalog(self.home)
 
     @cached_property

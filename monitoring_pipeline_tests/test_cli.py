@@ -186,6 +186,25 @@ def test_init_does_not_overwrite_what_somebody_wrote(tmp_path: Path) -> None:
     assert "--force" in result.stderr
 
 
+def test_profile_show_refuses_what_is_no_profile(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("not a profile")
+
+    result = monitor(tmp_path, "profile", "show", str(file))
+
+    assert result.exit_code == 2
+    assert "notes.txt" in result.stderr
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="needs the real datasets beside the checkout")
+def test_profile_show_tells_what_a_whylogs_file_holds(tmp_path: Path) -> None:
+    result = monitor(tmp_path, "profile", "show", str(SHARED / "whylogs_profiles" / "plain.bin"), "--json")
+
+    described = json.loads(result.stdout)
+    assert described["columns"]["allnull"]["count_null"] == 20_000
+    assert described["dataset_timestamp"].startswith("2024-03-05T12:30:00")
+
+
 @pytest.mark.skipif(not SHARED.exists(), reason="needs the real datasets beside the checkout")
 @pytest.mark.parametrize(
     ("folder", "first", "buckets"),

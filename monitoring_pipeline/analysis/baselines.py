@@ -15,7 +15,6 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from monitoring_pipeline.analysis.verdicts import Floats, explained
-from monitoring_pipeline.config.analyzers import AnyConfig, FixedConfig
 from monitoring_pipeline.config.baselines import (
     Baseline,
     CurrentBatchBaseline,
@@ -64,6 +63,10 @@ class Window:
         windows = sliding_window_view(padded, self.length, axis=1)
         return np.ascontiguousarray(windows[:, self.starts - base + before])
 
+    def extended(self, back: int) -> Window:
+        """The same windows, each beginning `back` buckets earlier."""
+        return Window(self.starts - back, self.length + back, self.excluded)
+
     def members(self, target: int) -> list[int]:
         """Indices of the buckets that the target at this position looks at, ascending."""
         start = int(self.starts[target])
@@ -73,15 +76,6 @@ class Window:
 def target_window(targets: Indices, target_size: int) -> Window:
     """The buckets that each target is merged from: the target and the `target_size` − 1 before it."""
     return Window(targets - (target_size - 1), target_size)
-
-
-def chain_window(config: AnyConfig, target: Window) -> Window:
-    """The targets right before each target that a fixed analyzer with `nConsecutive` wants to have breached too.
-
-    They are numbered by their first buckets, so that the window spans all that they are merged from.
-    """
-    length = config.n_consecutive - 1 if isinstance(config, FixedConfig) else 0
-    return Window(target.starts - length, length)
 
 
 def baseline_window(

@@ -55,6 +55,66 @@ def jensenshannon(p: Probabilities, q: Probabilities) -> NDArray[np.float64]:
     return np.sqrt(np.maximum(divergence, 0.0))
 
 
+def variation_distance(p: Probabilities, q: Probabilities) -> NDArray[np.float64]:
+    """Total variation distance Σ|p − q| / 2, between 0 and 1: the share of the data that would have to move.
+
+    >>> float(variation_distance(np.array([0.5, 0.5]), np.array([0.25, 0.75])))
+    0.25
+    """
+    return _total(np.abs(p - q)) / 2
+
+
+def chi_square(p: Probabilities, q: Probabilities) -> NDArray[np.float64]:
+    """Symmetric chi-square distance Σ (p − q)² / (p + q) / 2, between 0 and 1 (Cha 2007, "probabilistic symmetric").
+
+    Not the test: with many rows that finds every small difference significant, and a p-value says nothing of its size.
+
+    >>> float(chi_square(np.array([1.0, 0.0]), np.array([0.0, 1.0])))
+    1.0
+    """
+    both = p + q
+    return (
+        _total(np.divide((p - q) ** 2, both, out=np.where(np.isnan(both), np.nan, 0.0), where=both > 0)) / 2
+    )
+
+
+def ks_test(p: Probabilities, q: Probabilities) -> NDArray[np.float64]:
+    """Kolmogorov–Smirnov statistic D, the largest difference of the two cumulative distributions, between 0 and 1.
+
+    Compared with the threshold is D, not a p-value. The bins must be in the order of the values.
+
+    >>> float(ks_test(np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.5, 0.5])))
+    0.5
+    """
+    if not p.shape[-1]:
+        return np.zeros(p.shape[:-1])
+    return np.abs(np.cumsum(p, axis=-1) - np.cumsum(q, axis=-1)).max(axis=-1)
+
+
+def wasserstein(p: Probabilities, q: Probabilities, positions: Probabilities) -> NDArray[np.float64]:
+    """Wasserstein distance ∫|F − G| in standard deviations of the baseline `p`: how far the data moved on average.
+
+    `positions` (..., n_bins) says where the bins lie, ascending; padding repeats the last one. A baseline of a single
+    value has no deviation; then it is that of both sides together.
+
+    >>> float(wasserstein(np.array([0.5, 0.5, 0.0]), np.array([0.0, 0.5, 0.5]), np.array([0.0, 2.0, 4.0])))
+    2.0
+    """
+    if not p.shape[-1]:
+        return np.zeros(p.shape[:-1])
+    apart = np.abs(np.cumsum(p, axis=-1) - np.cumsum(q, axis=-1))
+    moved = _total(apart[..., :-1] * np.diff(positions, axis=-1))
+    alone, together = _deviation(p, positions), _deviation((p + q) / 2, positions)
+    deviation = np.where(alone > 0, alone, together)
+    return np.divide(moved, deviation, out=np.where(np.isnan(moved), np.nan, 0.0), where=deviation > 0)
+
+
+def _deviation(p: Probabilities, positions: Probabilities) -> NDArray[np.float64]:
+    from_first = positions - positions[..., :1]
+    mean = _total(p * from_first)
+    return np.sqrt(_total(p * (from_first - mean[..., None]) ** 2))
+
+
 def _relative_entropy(p: Probabilities, q: Probabilities) -> NDArray[np.float64]:
     """p·ln(p/q) per bin, with 0·ln 0 = 0."""
     positive = p > 0
@@ -72,5 +132,11 @@ DISTANCES: dict[str, Distance] = {
     "psi": psi,
     "kl_divergence": kl_divergence,
     "jensenshannon": jensenshannon,
+    "variation_distance": variation_distance,
+    "chi_square": chi_square,
+    "ks_test": ks_test,
 }
-"""Distances by the name that a drift analyzer's `algorithm` uses."""
+"""Distances by the name that a drift analyzer's `algorithm` uses; `wasserstein` needs to know positions, too."""
+
+ORDERED = ("ks_test", "wasserstein")
+"""Distances between distributions of values that have an order."""

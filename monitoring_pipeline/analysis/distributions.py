@@ -20,6 +20,8 @@ from monitoring_pipeline.profiling.profile import ColumnProfile
 from monitoring_pipeline.profiling.sketches import FrequentItems, Kll
 
 BINS = 30
+STEPS = 1024
+"""Most steps of the cumulative distributions that `steps` gives."""
 _NARROWEST = 2.0**-52
 
 
@@ -69,6 +71,17 @@ class Items:
         sketch = FrequentItems.from_image(image)
         return cls(dict(sketch.counts), sketch.offset, sketch.total)
 
+    @classmethod
+    def merged(cls, parts: Sequence[Items]) -> Items:
+        """The items of several buckets together."""
+        if len(parts) == 1:
+            return parts[0]
+        counts: dict[str, float] = {}
+        for part in parts:
+            for name, count in part.counts.items():
+                counts[name] = counts.get(name, 0.0) + count
+        return cls(counts, sum(part.shortfall for part in parts), sum(part.n for part in parts))
+
 
 Sketch = TypeVar("Sketch", Quantiles, Items)
 
@@ -103,10 +116,11 @@ class Side(Generic[Sketch]):
         others = (
             opened if baseline is target else {index: read(profile) for index, profile in baseline.items()}
         )
-        return cls._over(opened, target_window), cls._over(others, baseline_window)
+        return cls.over(opened, target_window), cls.over(others, baseline_window)
 
     @classmethod
-    def _over(cls, opened: Mapping[int, Sketch | None], window: Window) -> Side[Sketch]:
+    def over(cls, opened: Mapping[int, Sketch | None], window: Window) -> Side[Sketch]:
+        """One side out of its sketches by bucket index."""
         return cls([opened.get(at) for at in range(window.first, window.last + 1)], window.first, window)
 
 
@@ -121,6 +135,26 @@ def histograms(target: Side[Quantiles], baseline: Side[Quantiles]) -> tuple[Floa
     width = np.maximum((high - low) / BINS, _NARROWEST)
     edges = low[:, None] + np.arange(BINS, dtype=np.float64) * width[:, None]
     return _masses(target, edges), _masses(baseline, edges)
+
+
+def steps(target: Side[Quantiles], baseline: Side[Quantiles]) -> tuple[Floats, Floats, Floats]:
+    """Probabilities of the target and of the baseline, and where they lie, each (n_targets, n_steps) float64.
+
+    One step for every value that either side's sketches keep, ascending. Where those are more than 1,024, neighbours
+    are put together so that no step holds more than 2/1,024 of a side besides what lies on a single value; it lies at
+    their mean. A side without data is all zeros. Padding repeats the last position.
+    """
+    rows = [
+        _stepped(*(_pooled(side, position) for side in (target, baseline)))
+        for position in range(len(target.window.starts))
+    ]
+    ours, theirs = (_padded([row[at] for row in rows]) for at in (0, 1))
+    positions = np.zeros_like(ours)
+    for number, (_, _, places) in enumerate(rows):
+        positions[number] = (
+            np.pad(places, (0, ours.shape[1] - len(places)), mode="edge") if len(places) else 0.0
+        )
+    return ours, theirs, positions
 
 
 def frequencies(target: Side[Items], baseline: Side[Items]) -> tuple[Floats, Floats]:
@@ -143,6 +177,25 @@ def frequencies(target: Side[Items], baseline: Side[Items]) -> tuple[Floats, Flo
         seen = (ours > 0) | (theirs > 0)
         rows.append((ours[seen], theirs[seen]))
     return _padded([row[0] for row in rows]), _padded([row[1] for row in rows])
+
+
+def merged_items(side: Side[Items]) -> list[Items | None]:
+    """The items of every target's merged buckets, (n_targets,); None where no bucket has any sketch."""
+    found: list[Items | None] = []
+    for position in range(len(side.window.starts)):
+        members = [one for at in _places(side, position) if (one := side.sketches[at]) is not None]
+        found.append(Items.merged(members) if members else None)
+    return found
+
+
+def newest_items(side: Side[Items]) -> list[Items | None]:
+    """The items of the newest bucket of every target's window that has any, (n_targets,)."""
+    return [
+        next(
+            (one for at in reversed(_places(side, position)) if (one := side.sketches[at]) is not None), None
+        )
+        for position in range(len(side.window.starts))
+    ]
 
 
 def merged_quantiles(sketches: Mapping[int, Quantiles], window: Window, fractions: Sequence[float]) -> Floats:
@@ -168,6 +221,34 @@ def merged_quantiles(sketches: Mapping[int, Quantiles], window: Window, fraction
             places = np.minimum(np.floor(np.array(fractions) * total), total - 1)
             found[:, target] = values[np.searchsorted(cumulative, places, side="right")]
     return found
+
+
+def _pooled(side: Side[Quantiles], position: int) -> tuple[Floats, Floats]:
+    """Values and their shares of one target's window, not sorted."""
+    members = [side.sketches[at] for at in _places(side, position)]
+    filled = [one for one in members if one is not None and one.n]
+    if not filled:
+        return np.empty(0), np.empty(0)
+    weights = np.concatenate([np.diff(one.cumulative, prepend=0.0) for one in filled])
+    return np.concatenate([one.values for one in filled]), weights / sum(one.n for one in filled)
+
+
+def _stepped(ours: tuple[Floats, Floats], theirs: tuple[Floats, Floats]) -> tuple[Floats, Floats, Floats]:
+    values, at = np.unique(np.concatenate([ours[0], theirs[0]]), return_inverse=True)
+    split, size = len(ours[0]), len(values)
+    p, q = _sums(at[:split], ours[1], size), _sums(at[split:], theirs[1], size)
+    if size <= STEPS:
+        return p, q, values
+    mass = p + q
+    middle = (np.cumsum(mass) - mass / 2) / mass.sum()
+    groups, group = np.unique(np.floor(middle * STEPS), return_inverse=True)
+    size = len(groups)
+    places = values[0] + _sums(group, mass * (values - values[0]), size) / _sums(group, mass, size)
+    return _sums(group, p, size), _sums(group, q, size), places
+
+
+def _sums(at: NDArray[np.intp], weights: Floats, size: int) -> Floats:
+    return np.bincount(at, weights, minlength=size).astype(np.float64)
 
 
 def _extreme(side: Side[Quantiles], *, lowest: bool) -> Floats:
@@ -221,7 +302,7 @@ def _added(members: Sequence[_Encoded | None], n_items: int) -> Floats:
     return np.where(counts > 0, counts + shortfall, 0.0) / total if total else counts
 
 
-def _places(side: Side[Items], position: int) -> list[int]:
+def _places(side: Side[Quantiles] | Side[Items], position: int) -> list[int]:
     places = (index - side.base for index in side.window.members(position))
     return [place for place in places if 0 <= place < len(side.sketches)]
 

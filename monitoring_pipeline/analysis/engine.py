@@ -1,48 +1,63 @@
 """Judges what is due: plans the work, reads each slice of the store once, and turns verdicts into results.
 
 The engine knows no algorithm. It gives each the arrays that it asks for, for all series and all due buckets of an
-analyzer together, and adds what all results have in common: identity, counts, gates on the baseline. What cannot run is
-said in `Analysis.notes`; nothing is left out in silence.
+analyzer together, and adds what all results have in common: identity, counts, gates on the baseline. Analyzers about
+other analyzers come last (`composites`). What cannot run is said in `Analysis.notes`; nothing is left out in silence.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
 from monitoring_pipeline.analysis.algorithms import registry
+from monitoring_pipeline.analysis.assembly import Assembly
 from monitoring_pipeline.analysis.baselines import explain_insufficient, insufficient
+from monitoring_pipeline.analysis.composites import combine
 from monitoring_pipeline.analysis.gates import Due
 from monitoring_pipeline.analysis.inputs import (
     Inputs,
-    distribution_inputs,
+    name_inputs,
     needs_sketches,
     numeric_inputs,
     runs,
+    sketch_inputs,
+    unreadable_inputs,
 )
-from monitoring_pipeline.analysis.jobs import Job, resolve
-from monitoring_pipeline.analysis.planner import analyzer_version, is_column_level, needs_schema, targeted
+from monitoring_pipeline.analysis.jobs import COLUMN_LIST, Job, resolve
+from monitoring_pipeline.analysis.planner import children_of, is_column_level, needs_schema, targeted
 from monitoring_pipeline.analysis.reading import Reader
-from monitoring_pipeline.analysis.result import FIELDS, AnalyzerResult, FailureType, analysis_id, name_uuid
+from monitoring_pipeline.analysis.result import AnalyzerResult, FailureType
 from monitoring_pipeline.analysis.schema_inference import SCALARS as SCHEMA_SCALARS
 from monitoring_pipeline.analysis.schema_inference import infer_schema
-from monitoring_pipeline.analysis.verdicts import Column, Verdicts, fail, no_failures
-from monitoring_pipeline.config.baselines import ReferenceBaseline
+from monitoring_pipeline.analysis.verdicts import (
+    Algorithm,
+    Context,
+    Verdicts,
+    fail,
+    fail_all,
+    judge,
+    no_numbers,
+    remembers,
+)
+from monitoring_pipeline.config.analyzers import Analyzer
 from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.config.entity_schema import EntitySchema
-from monitoring_pipeline.errors import AnalysisError
+from monitoring_pipeline.errors import AnalysisError, ProfileError
+from monitoring_pipeline.metrics import NO_METRICS, Metric
+from monitoring_pipeline.profiling.profile import DATASET_COLUMN
 from monitoring_pipeline.segments import OVERALL
 from monitoring_pipeline.store import profiles
 from monitoring_pipeline.store.database import Store
 from monitoring_pipeline.store.datasets import DatasetRef
-from monitoring_pipeline.timegrid import TimeRange, from_micros
+from monitoring_pipeline.store.profiles import BatchRow
+from monitoring_pipeline.timegrid import TimeRange
 
 _log = logging.getLogger(__name__)
 
@@ -64,69 +79,104 @@ def analyze(
     now: datetime,
     run_id: str,
     schema: EntitySchema | None = None,
+    metrics: Mapping[str, Metric] = NO_METRICS,
     backfill: bool = False,
 ) -> Analysis:
     """Judge everything that is due.
 
     `schema` says which columns are discrete, outputs and so on; without one, and where an analyzer asks, it is inferred
-    from the buckets that are due. `backfill` marks the results as asked for by a person. Reads the store, writes nothing.
+    from the buckets that are due. `metrics` are the dataset's own, by folded name. `backfill` marks the results as asked
+    for by a person. Reads the store, writes nothing.
     """
     notes: list[str] = []
-    jobs = _jobs(document, due, notes)
-    if not jobs:
-        return Analysis((), tuple(notes))
-    reader = Reader(store, ref, document.granularity, now)
+    asked = _asked(document, due, notes)
+    jobs = _jobs(document, asked, notes, metrics)
     schema = schema or _inferred(store, ref, document, jobs)
+    reader = Reader(store, ref, document.granularity, now, schema)
     reader.plan(jobs)
-    versions = reader.versions(
-        TimeRange(min(job.target_span.start for job in jobs), max(job.target_span.end for job in jobs))
+    run = _Run(
+        reader=reader,
+        schema=schema,
+        document=document,
+        assembly=Assembly(ref, document, now, run_id, backfill),
+        batches=_batches(reader, jobs),
     )
-    run = _Run(ref, document, reader, schema, versions, now=now, run_id=run_id, backfill=backfill)
-    results: list[AnalyzerResult] = []
+    found: list[AnalyzerResult] = []
     for job in jobs:
+        notes += _ineffective(job)
         try:
-            found = list(run.results(job))
-        except AnalysisError as error:
+            of_job = list(run.results(job))
+        except (AnalysisError, ProfileError) as error:
             notes.append(_note(job.analyzer.id, job.targets.size, str(error)))
             continue
-        if not found:
+        if not of_job:
             notes.append(_note(job.analyzer.id, job.targets.size, _why_nothing(job), done="without a result"))
-        results += found
-    return Analysis(tuple(results), tuple(notes))
+        found += of_job
+    for analyzer in document.analyzers:
+        if children_of(analyzer) and analyzer.id in asked:
+            buckets = asked[analyzer.id]
+            of_others = run.combined(analyzer, buckets, found)
+            if not of_others:
+                why = "none of its analyzers has a result that its targetMatrix selects"
+                notes.append(_note(analyzer.id, len(buckets), why, done="without a result"))
+            found += of_others
+    return Analysis(tuple(found), tuple(notes))
 
 
-def unable(document: MonitorDocument) -> dict[str, str]:
-    """The analyzers of a document that cannot run at all, by id, and why."""
+def unable(document: MonitorDocument, *, metrics: Mapping[str, Metric] = NO_METRICS) -> dict[str, str]:
+    """The analyzers of a document that cannot run at all, by id, and why. `metrics` are the dataset's own."""
     reasons: dict[str, str] = {}
     for analyzer in document.analyzers:
+        if children_of(analyzer):
+            continue
         try:
-            resolve(analyzer, [], granularity=document.granularity, algorithms=registry())
+            resolve(analyzer, [], granularity=document.granularity, algorithms=registry(), metrics=metrics)
         except AnalysisError as error:
             reasons[analyzer.id] = str(error)
     return reasons
 
 
-def _jobs(document: MonitorDocument, due: Sequence[Due], notes: list[str]) -> list[Job]:
+def _asked(document: MonitorDocument, due: Sequence[Due], notes: list[str]) -> dict[str, list[datetime]]:
+    """The buckets that are due, by analyzer."""
+    known = {analyzer.id for analyzer in document.analyzers}
     buckets: dict[str, list[datetime]] = defaultdict(list)
     for one in due:
         buckets[one.analyzer_id].append(one.bucket)
+    lost = sorted(buckets.keys() - known)
+    notes += [_note(name, len(buckets[name]), "the document has no such analyzer") for name in lost]
+    return {name: asked for name, asked in buckets.items() if name in known}
+
+
+def _jobs(
+    document: MonitorDocument,
+    asked: Mapping[str, Sequence[datetime]],
+    notes: list[str],
+    metrics: Mapping[str, Metric],
+) -> list[Job]:
     jobs: list[Job] = []
     for analyzer in document.analyzers:
-        asked = buckets.pop(analyzer.id, None)
-        if not asked:
+        buckets = asked.get(analyzer.id)
+        if not buckets or children_of(analyzer):
             continue
         try:
-            jobs.append(resolve(analyzer, asked, granularity=document.granularity, algorithms=registry()))
+            jobs.append(
+                resolve(
+                    analyzer,
+                    buckets,
+                    granularity=document.granularity,
+                    algorithms=registry(),
+                    metrics=metrics,
+                )
+            )
         except AnalysisError as error:
-            notes.append(_note(analyzer.id, len(asked), str(error)))
-            continue
-        if analyzer.config.params:
-            names = ", ".join(sorted(analyzer.config.params))
-            notes.append(f"analyzer {analyzer.id}: params {names} have no effect in this release")
-    notes += [
-        _note(unknown, len(asked), "the document has no such analyzer") for unknown, asked in buckets.items()
-    ]
+            notes.append(_note(analyzer.id, len(buckets), str(error)))
     return jobs
+
+
+def _ineffective(job: Job) -> Iterator[str]:
+    unknown = job.analyzer.config.params.keys() - {*getattr(job.algorithm, "parameters", ())}
+    if unknown:
+        yield f"analyzer {job.analyzer.id}: params {', '.join(sorted(unknown))} have no effect"
 
 
 def _note(analyzer_id: str, buckets: int, reason: str, *, done: str = "not analysed") -> str:
@@ -135,7 +185,15 @@ def _note(analyzer_id: str, buckets: int, reason: str, *, done: str = "not analy
 
 def _why_nothing(job: Job) -> str:
     what = "columns" if is_column_level(job.analyzer) else "segments"
-    return f"no {what} that its targetMatrix selects have the metric {job.metric.name}"
+    where = f" in the reference profile {job.target_profile!r}" if job.target_profile else ""
+    return f"no {what} that its targetMatrix selects have the metric {job.metric.name}{where}"
+
+
+def _batches(reader: Reader, jobs: Sequence[Job]) -> Mapping[int, BatchRow]:
+    if not jobs:
+        return {}
+    spans = [job.target_span for job in jobs]
+    return reader.batches(TimeRange(min(span.start for span in spans), max(span.end for span in spans)))
 
 
 def _inferred(
@@ -158,40 +216,45 @@ def _inferred(
     return inferred if document.entity_schema is None else inferred.overridden_by(document.entity_schema)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Run:
-    ref: DatasetRef
-    document: MonitorDocument
     reader: Reader
     schema: EntitySchema | None
-    versions: Mapping[int, int]
-    """Profile versions by bucket index."""
-    now: datetime
-    run_id: str
-    backfill: bool
+    document: MonitorDocument
+    assembly: Assembly
+    batches: Mapping[int, BatchRow]
+    """By bucket index."""
 
     def results(self, job: Job) -> Iterator[AnalyzerResult]:
         """Results of one analyzer, by bucket, segment and column."""
+        versions = {index: batch.version for index, batch in self.batches.items()}
         found = chain.from_iterable(
-            self._assembled(job, inputs, self._judged(job, inputs)) for inputs in self._inputs(job)
+            self.assembly.results(job, inputs, self._judged(job, inputs), versions=versions)
+            for inputs in self._inputs(job)
         )
         yield from sorted(found, key=lambda result: (result.bucket, result.segment, result.column))
 
+    def combined(
+        self, analyzer: Analyzer, buckets: Sequence[datetime], found: Sequence[AnalyzerResult]
+    ) -> list[AnalyzerResult]:
+        """Results of an analyzer about others, out of what they found now or earlier."""
+        children = [self.document.analyzer(name) for name in children_of(analyzer)]
+        earlier = self.reader.results(children, buckets)
+        known = {one.analysis_id: one for one in (*found, *earlier)}
+        return list(combine(analyzer, {*buckets}, known.values(), assembly=self.assembly, schema=self.schema))
+
     def _inputs(self, job: Job) -> Iterator[Inputs]:
+        if job.metric is COLUMN_LIST:
+            target, baseline = self.reader.columns(job)
+            for key in self._meant(job, sorted((segment, DATASET_COLUMN) for segment in target)):
+                yield name_inputs(job, key, target[key[0]], baseline[key[0]])
+            return
         values = self.reader.targets(job)
-        chosen = targeted(job.analyzer, values.keys, schema=self.schema, weights=self.document.weight_config)
-        values = values.of([key for key, keep in zip(values.keys, chosen, strict=True) if keep])
+        values = values.of(self._meant(job, values.keys))
         if not values.keys:
             return
-        if job.algorithm.needs == "distribution":
-            for keys, target, baseline in self.reader.histories(
-                job, values.keys, of_target=True, of_baseline=True
-            ):
-                for key in keys:
-                    ours = target.get(key, {})
-                    yield distribution_inputs(
-                        job, key, ours, ours if target is baseline else baseline.get(key, {})
-                    )
+        if job.metric.kind == "distribution":
+            yield from self._sketched(job, values.keys)
             return
         baseline = self.reader.baselines(job, values.keys) if job.baseline else values
         of_target = needs_sketches(job.metric, job.target)
@@ -213,109 +276,80 @@ class _Run:
                 job, values.of(keys), baseline.of(keys), target_history=target, baseline_history=history
             )
 
+    def _sketched(self, job: Job, keys: Sequence[tuple[str, str]]) -> Iterator[Inputs]:
+        for run, target, baseline in self.reader.histories(job, keys, of_target=True, of_baseline=True):
+            for key in run:
+                ours = target.get(key, {})
+                theirs = ours if target is baseline else baseline.get(key, {})
+                try:
+                    yield sketch_inputs(job, key, ours, theirs)
+                except ProfileError as error:
+                    yield unreadable_inputs(job, key, ours, str(error))
+
+    def _meant(self, job: Job, keys: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+        """The series that the analyzer's target matrix selects."""
+        chosen = targeted(job.analyzer, keys, schema=self.schema, weights=self.document.weight_config)
+        return [key for key, keep in zip(keys, chosen, strict=True) if keep]
+
     def _judged(self, job: Job, inputs: Inputs) -> Verdicts:
+        shape = inputs.present.shape
+        nothing = no_numbers(np.zeros(shape, dtype=np.bool_), {})
+        if inputs.unreadable is not None:
+            reason = f"the profile cannot be read ({inputs.unreadable}); profile the bucket again"
+            return fail_all(nothing, FailureType.METRIC_EXCEPTION, reason)
         try:
-            verdicts = job.algorithm.evaluate(job.analyzer.config, inputs.target, inputs.baseline)
-            _check_shapes(verdicts, inputs.present.shape)
+            verdicts: object = judge(
+                job.algorithm, job.analyzer.config, inputs.target, inputs.baseline, self._context(job, inputs)
+            )
+            if isinstance(verdicts, Verdicts):
+                _check_shapes(job.algorithm, verdicts, shape)
+            else:
+                given = type(verdicts).__name__
+                reason = f"{job.algorithm.name} gave {given} instead of Verdicts"
+                verdicts = fail_all(nothing, FailureType.NO_RESULTS, reason)
+        except AnalysisError as error:
+            verdicts = fail_all(nothing, FailureType.CALCULATION_EXCEPTION, str(error))
         except Exception as error:  # noqa: BLE001  an algorithm, a user's own perhaps, must not take the others down
             _log.warning("analyzer %s failed", job.analyzer.id, exc_info=True)
-            verdicts = _broken(inputs, f"{job.algorithm.name} failed: {type(error).__name__}: {error}")
-        if job.baseline is None:
-            return verdicts
-        few = insufficient(inputs.baseline_count, expected=job.expected_baseline, minimum=job.minimum or 0)
-        if not few.any():
-            return verdicts
-        explanation = explain_insufficient(inputs.baseline_count, job.needed_baseline, job.baseline)
-        return fail(verdicts, few, FailureType.INSUFFICIENT_BASELINE, explanation, instead=True)
+            reason = f"{job.algorithm.name} failed: {type(error).__name__}: {error}"
+            verdicts = fail_all(nothing, FailureType.CALCULATION_EXCEPTION, reason)
+        return self._gated(job, inputs, verdicts)
 
-    def _assembled(self, job: Job, inputs: Inputs, verdicts: Verdicts) -> Iterator[AnalyzerResult]:
-        analyzer, weights = job.analyzer, self.document.weight_config
-        common: dict[str, Any] = {
-            "run_id": self.run_id,
-            "analyzer_id": analyzer.id,
-            "analyzer_version": analyzer_version(analyzer),
-            "monitor_ids": tuple(monitor.id for monitor in self.document.monitors_of(analyzer.id)),
-            "created": self.now,
-            "granularity": job.granularity,
-            "target_level": "column" if is_column_level(analyzer) else "dataset",
-            "metric": job.metric.name,
-            "analyzer_type": str(analyzer.config.type),
-            "expected_baseline_count": job.expected_baseline,
-            "minimum_batch_size": job.minimum,
-            "is_rollup": job.algorithm.needs != "series" or analyzer.target_size > 1,
-            "reference_profile_id": (
-                job.baseline.profile_id if isinstance(job.baseline, ReferenceBaseline) else None
-            ),
-            "user_initiated_backfill": self.backfill,
-        }
-        columns = [_column(name, value) for name, value in verdicts.columns.items()]
-        starts = [from_micros(int(start)) for start in job.granularity.start_array(job.targets)]
-        for row, at in np.argwhere(inputs.present).tolist():
-            segment, column = inputs.keys[row]
-            identity = {"analyzer": analyzer.id, "bucket": starts[at], "segment": segment, "column": column}
-            fields: dict[str, Any] = {}
-            details: dict[str, object] = {}
-            failed = verdicts.failure[row, at] is not None
-            for field, is_field, read in columns:
-                if not failed or field not in _VERDICT_FIELDS:
-                    (fields if is_field else details)[field] = read(row, at)
-            name = analysis_id(self.ref.organisation, self.ref.dataset_id, **identity)
-            yield AnalyzerResult(
-                **common,
-                **fields,
-                analysis_id=name,
-                result_id=name_uuid(name + self.run_id),
-                segment=segment,
-                column=column,
-                bucket=starts[at],
-                anomaly_count=int(verdicts.anomaly[row, at]),
-                failure_type=verdicts.failure[row, at],
-                failure_explanation=verdicts.explanation[row, at],
-                target_count=int(inputs.target_count[row, at]),
-                target_batches_with_profile_count=int(inputs.target_profiles[row, at]),
-                baseline_count=int(inputs.baseline_count[row, at]),
-                baseline_batches_with_profile_count=int(inputs.baseline_profiles[row, at]),
-                segment_weight=weights.weight(column, segment) if weights and column else None,
-                profile_version=self.versions.get(int(job.targets[at])),
-                details=details,
+    def _gated(self, job: Job, inputs: Inputs, verdicts: Verdicts) -> Verdicts:
+        """The same verdicts, save where data that they need is missing or not as it was asked for."""
+        if job.baseline is not None:
+            few = insufficient(
+                inputs.baseline_count, expected=job.expected_baseline, minimum=job.minimum or 0
             )
+            explanation = explain_insufficient(inputs.baseline_count, job.needed_baseline, job.baseline)
+            verdicts = fail(verdicts, few, FailureType.INSUFFICIENT_BASELINE, explanation, instead=True)
+        if job.analyzer.disable_target_rollup:
+            files = [self.batches[at].files if at in self.batches else 0 for at in job.targets.tolist()]
+            several = np.broadcast_to(np.array(files, dtype=np.int64) > 1, verdicts.anomaly.shape)
+            reason = (
+                "the bucket came in several files, which are profiled together; disableTargetRollup can judge "
+                "a bucket of one file only"
+            )
+            verdicts = fail(verdicts, several, FailureType.CALCULATION_EXCEPTION, reason, instead=True)
+        return verdicts
+
+    def _context(self, job: Job, inputs: Inputs) -> Context:
+        return Context(
+            analyzer_id=job.analyzer.id,
+            granularity=job.granularity,
+            keys=inputs.keys,
+            targets=job.targets,
+            baseline_starts=job.seen.starts if job.compared is not None else None,
+            positions=inputs.positions,
+            earlier=self.reader.details(job, inputs.keys) if remembers(job.algorithm) else {},
+        )
 
 
-_ALGORITHM_FIELDS = frozenset(FIELDS[FIELDS.index("metric_value") : FIELDS.index("details")]) | {
-    "algorithm",
-    "algorithm_mode",
-}
-"""Fields of a result that an algorithm may fill; its other columns are details."""
-
-_VERDICT_FIELDS = frozenset(
-    {"calculated_lower", "calculated_upper", "drift_value", "diff_value", "baseline_value"}
-)
-"""Columns that mean nothing when there is no verdict."""
-
-_Read = Callable[[int, int], object]
-
-
-def _column(name: str, value: Column) -> tuple[str, bool, _Read]:
-    """A column of the verdicts: its name, whether it is a field of the result, and how to read one value of it."""
-    is_field = name in _ALGORITHM_FIELDS
-    if isinstance(value, np.ndarray):
-        values, finite = value.tolist(), np.isfinite(value).tolist()
-        return name, is_field, lambda row, at: values[row][at] if finite[row][at] else None
-    constant = None if isinstance(value, float) and not np.isfinite(value) else value
-    return name, is_field, lambda _row, _at: constant
-
-
-def _broken(inputs: Inputs, explanation: str) -> Verdicts:
-    """Verdicts of an algorithm that raised an error."""
-    shape = inputs.present.shape
-    unknown = np.full(shape, np.nan)
-    nothing = Verdicts(np.zeros(shape, dtype=np.bool_), unknown, unknown, unknown, *no_failures(shape))
-    return fail(nothing, inputs.present, FailureType.CALCULATION_EXCEPTION, explanation)
-
-
-def _check_shapes(verdicts: Verdicts, shape: tuple[int, ...]) -> None:
+def _check_shapes(algorithm: Algorithm, verdicts: Verdicts, shape: tuple[int, ...]) -> None:
     arrays = {name: getattr(verdicts, name) for name in ("anomaly", "failure", "explanation")}
     arrays |= {name: value for name, value in verdicts.columns.items() if isinstance(value, np.ndarray)}
     for name, array in arrays.items():
         if np.shape(array) != shape:
-            raise AnalysisError(f"{name} has the shape {np.shape(array)}; accepted: {shape}")
+            raise AnalysisError(
+                f"{algorithm.name} failed: {name} has the shape {np.shape(array)}; accepted: {shape}"
+            )

@@ -2,7 +2,8 @@
 
 Pure decisions over facts that the caller has looked up. An analyzer is due on a bucket once the bucket is over and its
 `dataReadinessDuration`, counted from the bucket's start, has passed; there is data; the newest upload has cooled down;
-the schedule matches the bucket's own time; and the bucket lies inside the backfill grace. Every closed gate yields a
+the schedule matches the bucket's own time; and the bucket lies inside the backfill grace. An analyzer about others
+waits until all of them that will judge the bucket can, or have. Every closed gate yields a
 `Waiting` with its reason, save for what is settled for good: buckets already judged or not scheduled are listed only
 when somebody asks for them by a window.
 """
@@ -15,8 +16,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from monitoring_pipeline.analysis.composites import needs_all
 from monitoring_pipeline.analysis.operational import is_missing_datapoint, is_seconds_since_last_upload
-from monitoring_pipeline.analysis.planner import analyzer_version
+from monitoring_pipeline.analysis.planner import analyzer_version, children_of
 from monitoring_pipeline.config.analyzers import Analyzer
 from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.config.schedules import CronSchedule, FixedSchedule
@@ -56,6 +58,7 @@ class Gate(StrEnum):
     SCHEDULE = "is not scheduled"
     READINESS = "is not ready"
     DATA = "has no data"
+    CHILDREN = "waits for its analyzers"
     COOL_DOWN = "cools down"
 
 
@@ -140,9 +143,17 @@ class _Situation:
     scheduled: dict[str, dict[datetime, bool]] = field(default_factory=dict)
     """Whether a schedule matches a bucket, for every schedule once: analyzers share them, and cron is slow."""
 
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of analyzers that others are about, by id."""
+
     @property
     def granularity(self) -> Granularity:
         return self.document.granularity
+
+    def children(self, analyzer: Analyzer) -> list[Analyzer]:
+        """The analyzers that a composite one is about, in its order."""
+        known = {one.id: one for one in self.document.analyzers}
+        return [known[name] for name in children_of(analyzer) if name in known]
 
     @property
     def newest(self) -> datetime:
@@ -176,6 +187,11 @@ class _Case:
             self.scheduled[bucket] = self.schedule.matches(bucket, self.situation.granularity)
         return self.scheduled[bucket]
 
+    def children(self) -> list[Analyzer]:
+        """The analyzers that can run of those that a composite one is about."""
+        children = self.situation.children(self.analyzer)
+        return [child for child in children if _idle(child, self.situation) is None]
+
     def waits(self, bucket: datetime, gate: Gate, reason: str, until: datetime | None = None) -> Waiting:
         return Waiting(self.analyzer.id, bucket, gate, reason, until)
 
@@ -185,7 +201,8 @@ def _decide(analyzer: Analyzer, situation: _Situation) -> Iterator[Due | Waiting
     if idle is not None:
         yield Waiting(analyzer.id, None, Gate.IDLE, idle)
         return
-    case, version = _Case.of(analyzer, situation), analyzer_version(analyzer)
+    case = _Case.of(analyzer, situation)
+    version = analyzer_version(analyzer, situation.children(analyzer))
     asked, newest = situation.window is not None, situation.newest
     for bucket in _candidates(case):
         if (analyzer.id, version, bucket) in situation.calculated:
@@ -205,6 +222,10 @@ def _idle(analyzer: Analyzer, situation: _Situation) -> str | None:
         return "is disabled"
     if analyzer.id in situation.unable:
         return situation.unable[analyzer.id]
+    idle = {child.id: why for child in situation.children(analyzer) if (why := _idle(child, situation))}
+    if idle and (needs_all(analyzer) or len(idle) == len(children_of(analyzer))):
+        name, why = next(iter(idle.items()))
+        return f"its analyzer {name}: {why}"
     if situation.facts.first_bucket is None:
         return "waits for the dataset's first data"
     return None
@@ -233,7 +254,23 @@ def _settled(case: _Case, bucket: datetime, newest: datetime) -> tuple[Gate, str
         return Gate.DONE, "secondsSinceLastUpload is judged on the newest bucket only"
     if case.cutoff is not None and bucket < case.cutoff:
         return Gate.GRACE, f"outside the backfill grace of {_length(case.grace)}"
-    return None if case.matches(bucket) else (Gate.SCHEDULE, _mismatch(case.schedule, bucket))
+    if not case.matches(bucket):
+        return Gate.SCHEDULE, _mismatch(case.schedule, bucket)
+    return _settled_children(case, bucket, newest)
+
+
+def _settled_children(case: _Case, bucket: datetime, newest: datetime) -> tuple[Gate, str] | None:
+    """Why the bucket is closed for a composite analyzer: too few of its analyzers will ever judge it."""
+    closed = [
+        (child.id, *gate)
+        for child in case.children()
+        if not _is_calculated(child, case.situation, bucket)
+        and (gate := _settled(_Case.of(child, case.situation), bucket, newest)) is not None
+    ]
+    if not closed or not (needs_all(case.analyzer) or len(closed) == len(case.children())):
+        return None
+    name, gate, reason = closed[0]
+    return gate, f"its analyzer {name}: {reason}"
 
 
 def _not_yet(case: _Case, bucket: datetime) -> Waiting | None:
@@ -250,6 +287,8 @@ def _not_yet(case: _Case, bucket: datetime) -> Waiting | None:
     ready = ready_at(analyzer, bucket, granularity, partial=may_be_partial and has_data)
     if now < ready:
         return case.waits(bucket, Gate.READINESS, f"ready at {_words(ready)}", ready)
+    if children_of(analyzer):
+        return _waiting_child(case, bucket)
     if not has_data:
         if is_missing_datapoint(analyzer):
             return None
@@ -259,6 +298,24 @@ def _not_yet(case: _Case, bucket: datetime) -> Waiting | None:
     if cool_down is not None and uploaded is not None and now < (cooled := cool_down.after(uploaded)):
         return case.waits(bucket, Gate.COOL_DOWN, f"cools down until {_words(cooled)}", cooled)
     return None
+
+
+def _waiting_child(case: _Case, bucket: datetime) -> Waiting | None:
+    """The gate of a composite analyzer: each of its analyzers has judged the bucket, does so now, or never will."""
+    newest = case.situation.newest
+    for child in case.children():
+        if _is_calculated(child, case.situation, bucket):
+            continue
+        of_child = _Case.of(child, case.situation)
+        if _settled(of_child, bucket, newest) is None and (waiting := _not_yet(of_child, bucket)) is not None:
+            return case.waits(bucket, Gate.CHILDREN, f"waits for {child.id}: {waiting.reason}", waiting.until)
+    return None
+
+
+def _is_calculated(analyzer: Analyzer, situation: _Situation, bucket: datetime) -> bool:
+    if analyzer.id not in situation.versions:
+        situation.versions[analyzer.id] = analyzer_version(analyzer)
+    return (analyzer.id, situation.versions[analyzer.id], bucket) in situation.calculated
 
 
 def _mismatch(schedule: FixedSchedule | CronSchedule, bucket: datetime) -> str:

@@ -5,7 +5,7 @@ What cannot run here says why, as an `AnalysisError` whose text is shown to peop
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,17 +16,30 @@ from monitoring_pipeline.analysis.baselines import (
     Indices,
     Window,
     baseline_window,
-    chain_window,
     expected_count,
     span,
     target_window,
 )
-from monitoring_pipeline.analysis.verdicts import Algorithm
-from monitoring_pipeline.config.analyzers import Analyzer, ExperimentalConfig
+from monitoring_pipeline.analysis.verdicts import (
+    Algorithm,
+    Binning,
+    binning_of,
+    kinds_of,
+    merges_targets,
+    reach_of,
+)
+from monitoring_pipeline.config.analyzers import (
+    Analyzer,
+    ColumnListConfig,
+    ComparisonConfig,
+    ExperimentalConfig,
+    ListComparisonConfig,
+)
 from monitoring_pipeline.config.baselines import Baseline, ReferenceBaseline
-from monitoring_pipeline.config.targets import ColumnMatrix
+from monitoring_pipeline.config.targets import ColumnMatrix, DatasetMatrix
 from monitoring_pipeline.errors import AnalysisError, UnknownMetricError
-from monitoring_pipeline.metrics import Metric, metric
+from monitoring_pipeline.metrics import NO_METRICS, Metric, metric
+from monitoring_pipeline.metrics.metric import Floats
 from monitoring_pipeline.timegrid import Granularity, TimeRange
 
 
@@ -34,7 +47,8 @@ from monitoring_pipeline.timegrid import Granularity, TimeRange
 class Job:
     """An analyzer, ready to judge `targets` (n_targets,) int64 bucket indices, ascending.
 
-    `compared` is the window of buckets that the targets are compared with, None for a reference profile.
+    `target` is the window of buckets that each target is made of, and `compared` the one of its baseline. Both are in
+    no bucket where they are reference profiles: `target` is then a window on bucket 0, `compared` None.
     """
 
     analyzer: Analyzer
@@ -45,6 +59,31 @@ class Job:
     compared: Window | None
     baseline: Baseline | None
     granularity: Granularity
+    reach: int = 0
+    """Buckets before the baseline's window, or before the target where there is none, that the algorithm sees too."""
+    binning: Binning = "equal"
+
+    @property
+    def target_profile(self) -> str | None:
+        """The reference profile that is judged instead of the buckets."""
+        return _target_profile(self.analyzer)
+
+    @property
+    def seen(self) -> Window:
+        """The buckets that the algorithm is given beside the target: its baseline's, and those within its reach.
+
+        For a reference profile a window on bucket 0.
+        """
+        if self.compared is not None:
+            return self.compared.extended(self.reach)
+        if self.baseline is not None:
+            return reference_window(self.targets)
+        return Window(self.target.starts - self.reach, self.reach)
+
+    @property
+    def counted(self) -> Window:
+        """The buckets that `targetSize` means."""
+        return self.target if merges_targets(self.algorithm) else self.target.extended(self.reach)
 
     @property
     def expected_baseline(self) -> int:
@@ -68,46 +107,65 @@ class Job:
 
     @property
     def target_span(self) -> TimeRange:
-        """The range of time that the targets are read from, and the chain of targets before them."""
-        chain = [self.compared] if self.baseline is None and self.compared is not None else []
-        found = span([self.target, *chain], self.granularity)
+        """The range of time that the targets are read from, and with them the chain before where there is no baseline."""
+        windows = [self.target] if self.target_profile is None else [Window(self.targets, 1)]
+        found = span([*windows, *([self.seen] if self.baseline is None else [])], self.granularity)
         assert found is not None  # noqa: S101  a target has at least one bucket
         return found
 
     @property
     def compared_span(self) -> TimeRange | None:
         """The range of time that the baselines are read from; None without one."""
-        return span([self.compared], self.granularity) if self.baseline and self.compared else None
+        return span([self.seen], self.granularity) if self.compared is not None else None
+
+
+def reference_window(targets: Indices) -> Window:
+    """The window of every target on a reference profile: its one bucket."""
+    return Window(np.zeros(targets.shape, dtype=np.int64), 1)
 
 
 def resolve(
-    analyzer: Analyzer, buckets: Collection[datetime], *, granularity: Granularity, algorithms: Registry
+    analyzer: Analyzer,
+    buckets: Collection[datetime],
+    *,
+    granularity: Granularity,
+    algorithms: Registry,
+    metrics: Mapping[str, Metric] = NO_METRICS,
 ) -> Job:
-    """Make a job of an analyzer and the buckets it is due on. Raises AnalysisError when it cannot run."""
-    config = analyzer.config
-    algorithm = _algorithm(analyzer, algorithms)
+    """Make a job of an analyzer and the buckets it is due on. Raises AnalysisError when it cannot run.
+
+    `metrics` are the dataset's own, by folded name.
+    """
+    algorithm = find_algorithm(analyzer, algorithms)
     _refuse_what_is_missing(analyzer)
+    reach, binning = reach_of(algorithm, analyzer), binning_of(algorithm, analyzer.config)
+    baseline = _baseline(analyzer)
     targets = np.array(sorted({granularity.index(bucket) for bucket in buckets}), dtype=np.int64)
-    target, baseline = target_window(targets, analyzer.target_size), analyzer.baseline
-    if baseline is None:
-        compared = chain_window(config, target)
-    else:
-        compared = baseline_window(
-            baseline, targets, target_size=analyzer.target_size, granularity=granularity
-        )
+    size = analyzer.target_size if merges_targets(algorithm) else 1
+    judged = target_window(targets, size)
+    if _target_profile(analyzer) is not None:
+        judged = reference_window(targets)
+        if baseline is None and reach:
+            raise AnalysisError(
+                f"{algorithm.name} looks at the buckets before its target, which a profile has not"
+            )
     return Job(
         analyzer=analyzer,
         algorithm=algorithm,
-        metric=_metric(analyzer, algorithm),
+        metric=_metric(analyzer, algorithm, metrics),
         targets=targets,
-        target=target,
-        compared=compared,
+        target=judged,
+        compared=baseline
+        and baseline_window(baseline, targets, target_size=analyzer.target_size, granularity=granularity),
         baseline=baseline,
         granularity=granularity,
+        reach=reach,
+        binning=binning,
     )
 
 
-def _algorithm(analyzer: Analyzer, algorithms: Registry) -> Algorithm:
+def find_algorithm(analyzer: Analyzer, algorithms: Registry) -> Algorithm:
+    """The algorithm that serves the analyzer. Raises AnalysisError when there is none, or its plug-in is broken."""
     config = analyzer.config
     name = str(config.type)
     if isinstance(config, ExperimentalConfig):
@@ -116,33 +174,59 @@ def _algorithm(analyzer: Analyzer, algorithms: Registry) -> Algorithm:
     if algorithm is None:
         known = ", ".join(sorted(algorithms.algorithms))
         raise AnalysisError(f"the analyzer type {name} is not available in this release; available: {known}")
+    if isinstance(config, ExperimentalConfig) and hasattr(algorithm, "Config"):
+        raise AnalysisError(
+            f"{name} has a config of its own; write its name as the type, not as implementation"
+        )
     return algorithm
 
 
-def _refuse_what_is_missing(analyzer: Analyzer) -> None:
-    if analyzer.disable_target_rollup:
-        raise AnalysisError(
-            "disableTargetRollup is not available in this release: data is analysed per bucket"
-        )
+def _baseline(analyzer: Analyzer) -> Baseline | None:
+    """What targets are compared with: nothing in the data where the document says what is expected."""
+    config = analyzer.config
+    if isinstance(config, ComparisonConfig | ListComparisonConfig) and config.expected:
+        return None
+    return analyzer.baseline
+
+
+def _target_profile(analyzer: Analyzer) -> str | None:
     matrix = analyzer.target_matrix
-    if matrix is None:
+    return (matrix.profile_id or None) if isinstance(matrix, ColumnMatrix) else None
+
+
+def _refuse_what_is_missing(analyzer: Analyzer) -> None:
+    if analyzer.target_matrix is None:
         raise AnalysisError("it has no targetMatrix")
-    if isinstance(matrix, ColumnMatrix) and matrix.profile_id:
-        raise AnalysisError("targetMatrix.profileId is not available in this release: targets are buckets")
+    if analyzer.disable_target_rollup and analyzer.target_size > 1:
+        raise AnalysisError(
+            "disableTargetRollup judges uploads one by one, and targetSize puts buckets together; choose one of them"
+        )
+    if _target_profile(analyzer) is not None and analyzer.target_size > 1:
+        raise AnalysisError(
+            "targetMatrix.profileId names the one profile to judge; it cannot have a targetSize"
+        )
+    if isinstance(analyzer.config, ColumnListConfig) and not isinstance(
+        analyzer.target_matrix, DatasetMatrix
+    ):
+        raise AnalysisError('column_list is about the dataset; its targetMatrix must have the type "dataset"')
 
 
-def _metric(analyzer: Analyzer, algorithm: Algorithm) -> Metric:
+def _metric(analyzer: Analyzer, algorithm: Algorithm, metrics: Mapping[str, Metric]) -> Metric:
     if analyzer.metric is None:
         raise AnalysisError("it names no metric")
+    if isinstance(analyzer.config, ColumnListConfig):
+        return COLUMN_LIST
     try:
-        found = metric(analyzer.metric)
+        found = metric(analyzer.metric, metrics)
     except UnknownMetricError as error:
         raise AnalysisError(str(error)) from error
-    wanted = "distribution" if algorithm.needs == "distribution" else "number"
-    if found.kind != wanted:
+    kinds = kinds_of(algorithm)
+    if found.kind not in kinds:
         raise AnalysisError(
-            f"{algorithm.name} needs a metric that is a {wanted}; {found.name} is a {found.kind}"
+            f"{algorithm.name} needs a metric that is a {' or a '.join(kinds)}; {found.name} is a {found.kind}"
         )
+    if algorithm.needs == "items" and found.name != "frequent_items":
+        raise AnalysisError(f"{algorithm.name} needs the metric frequent_items; found {found.name}")
     if found.source == "batch":
         _refuse_merging(analyzer, algorithm, found.name)
     return found
@@ -150,10 +234,29 @@ def _metric(analyzer: Analyzer, algorithm: Algorithm) -> Metric:
 
 def _refuse_merging(analyzer: Analyzer, algorithm: Algorithm, name: str) -> None:
     """The metrics about arrival are facts about single buckets of this dataset."""
-    baseline = analyzer.baseline
-    if analyzer.target_size > 1 or algorithm.needs != "series":
+    baseline = _baseline(analyzer)
+    if analyzer.target_size > 1 or (algorithm.needs != "series" and baseline is not None):
         raise AnalysisError(
             f"{name} is judged bucket by bucket; use a fixed or stddev analyzer with targetSize 1"
         )
     if isinstance(baseline, ReferenceBaseline) or (baseline is not None and baseline.dataset_id):
         raise AnalysisError(f"{name} can only be compared with buckets of its own dataset")
+    if _target_profile(analyzer) is not None:
+        raise AnalysisError(f"{name} is about the arrival of buckets, which a reference profile is not")
+
+
+def _no_formula(_scalars: object) -> Floats:
+    raise AnalysisError("column_list is a list of names, not a number")
+
+
+COLUMN_LIST = Metric(
+    name="column_list",
+    level="dataset",
+    unit="columns",
+    kind="distribution",
+    additive=False,
+    needs=(),
+    formula=_no_formula,
+    description="The columns that a batch has",
+)
+"""Not in the catalog: no profile holds it, it follows from which profiles there are."""

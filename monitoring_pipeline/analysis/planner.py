@@ -13,9 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring_pipeline.config.analyzers import Analyzer
+from monitoring_pipeline.config.analyzers import Analyzer, ConjunctionConfig, DisjunctionConfig
 from monitoring_pipeline.config.entity_schema import EntitySchema, WeightConfig
 from monitoring_pipeline.config.targets import WILDCARD, ColumnMatrix, selects_column, selects_segment
+from monitoring_pipeline.metrics.operational import OUTLIER_SCALARS
+from monitoring_pipeline.metrics.performance import PERFORMANCE_SCALARS
 from monitoring_pipeline.profiling.profile import DATASET_COLUMN
 from monitoring_pipeline.timegrid import Granularity, TimeRange
 
@@ -31,14 +33,24 @@ Key = tuple[str, str]
 _DECISIVE = ("config", "target_matrix", "target_size", "schedule", "disable_target_rollup")
 
 
-def analyzer_version(analyzer: Analyzer) -> str:
+def analyzer_version(analyzer: Analyzer, children: Iterable[Analyzer] = ()) -> str:
     """Twelve hexadecimal digits that change when what decides the analyzer's verdicts changes.
 
     That is its configuration, target matrix, target size and schedule as they were given; not its name, tags, delays.
+    What decides the verdicts of `children`, the analyzers that it is about, counts too.
     """
     given = analyzer.model_dump(mode="json", by_alias=True, exclude_unset=True, include=set(_DECISIVE))
+    versions = [analyzer_version(child) for child in children]
+    if versions:
+        given["children"] = versions
     text = json.dumps(given, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def children_of(analyzer: Analyzer) -> tuple[str, ...]:
+    """Ids of the analyzers that a composite analyzer is about; of another analyzer none."""
+    config = analyzer.config
+    return config.analyzer_ids if isinstance(config, ConjunctionConfig | DisjunctionConfig) else ()
 
 
 def is_column_level(analyzer: Analyzer) -> bool:
@@ -86,6 +98,20 @@ def targeted(
     return chosen
 
 
+def targeted_columns(
+    analyzer: Analyzer,
+    segment: str,
+    columns: Sequence[str],
+    *,
+    schema: EntitySchema | None,
+    weights: WeightConfig | None,
+) -> list[str]:
+    """The columns of a segment that the analyzer's target matrix selects, in the order given."""
+    keys = [(segment, column) for column in columns]
+    chosen = targeted(analyzer, keys, schema=schema, weights=weights)
+    return [column for column, keep in zip(columns, chosen, strict=True) if keep]
+
+
 def needs_schema(analyzer: Analyzer) -> bool:
     """Whether the target matrix names a group of columns, so that the columns' schema decides."""
     matrix = analyzer.target_matrix
@@ -108,6 +134,11 @@ class Slice:
     def of_dataset(self) -> bool:
         """Whether it holds the segments' own rows, and no columns."""
         return self.columns == {DATASET_COLUMN}
+
+    @property
+    def of_components(self) -> bool:
+        """Whether profiles have to be opened for it."""
+        return not self.scalars.isdisjoint({*PERFORMANCE_SCALARS, *OUTLIER_SCALARS})
 
     def covers(self, other: Slice) -> bool:
         """Whether everything in `other` is in this slice."""
@@ -141,7 +172,7 @@ def combine(slices: Iterable[Slice], granularity: Granularity) -> list[Slice]:
 def _belong_together(left: Slice, right: Slice, granularity: Granularity) -> bool:
     if (left.dataset, left.segments, left.of_dataset) != (right.dataset, right.segments, right.of_dataset):
         return False
-    if right.window.start > left.window.end:
+    if right.window.start > left.window.end or left.of_components != right.of_components:
         return False
     apart, together = (
         _cells(left, granularity) + _cells(right, granularity),

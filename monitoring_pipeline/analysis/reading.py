@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,21 +10,33 @@ from functools import cached_property
 
 import numpy as np
 
-from monitoring_pipeline.analysis.inputs import MOMENTS, History, Values
-from monitoring_pipeline.analysis.jobs import Job
+from monitoring_pipeline.analysis.additions import Additions, of_profile, stored
+from monitoring_pipeline.analysis.distributions import Items
+from monitoring_pipeline.analysis.inputs import MOMENTS, History, Names, Values
+from monitoring_pipeline.analysis.jobs import COLUMN_LIST, Job
 from monitoring_pipeline.analysis.operational import is_missing_datapoint, missing_datapoint, seconds_since
-from monitoring_pipeline.analysis.planner import Key, Slice, candidate_columns, combine, targeted_segments
+from monitoring_pipeline.analysis.planner import (
+    Key,
+    Slice,
+    analyzer_version,
+    candidate_columns,
+    combine,
+    targeted_segments,
+)
+from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.analysis.verdicts import Floats
+from monitoring_pipeline.config.analyzers import Analyzer
 from monitoring_pipeline.config.baselines import ReferenceBaseline
+from monitoring_pipeline.config.entity_schema import EntitySchema
 from monitoring_pipeline.errors import AnalysisError
 from monitoring_pipeline.metrics import Metric
-from monitoring_pipeline.profiling.profile import ColumnProfile
+from monitoring_pipeline.profiling.profile import DATASET_COLUMN, ColumnProfile
 from monitoring_pipeline.segments import OVERALL
-from monitoring_pipeline.store import datasets, profiles
+from monitoring_pipeline.store import datasets, profiles, results
 from monitoring_pipeline.store.database import Store
 from monitoring_pipeline.store.datasets import DatasetRef
 from monitoring_pipeline.store.profiles import BatchRow, Series
-from monitoring_pipeline.timegrid import Granularity, TimeRange, from_micros, to_micros
+from monitoring_pipeline.timegrid import Granularity, TimeRange, to_micros
 
 _SOME: Key = ("some=segment", "some column")
 
@@ -43,8 +55,11 @@ class Reader:
     ref: DatasetRef
     granularity: Granularity
     now: datetime
+    schema: EntitySchema | None = None
     slices: Sequence[Slice] = ()
     _series: dict[Slice, Series] = field(default_factory=dict)
+    _details: dict[str, dict[tuple[Key, int], Mapping[str, object]]] = field(default_factory=dict)
+    """Of the one analyzer that asked last."""
 
     def plan(self, jobs: Iterable[Job]) -> None:
         """Learn what the jobs will ask for."""
@@ -56,18 +71,44 @@ class Reader:
 
     def targets(self, job: Job) -> Values:
         """The job's metric on its targets, for all series that may be meant."""
-        return self._values(job, self._target_slice(job))
+        if job.target_profile is None:
+            return self._values(job, self._target_slice(job))
+        found = self._reference(self.ref, job.target_profile, candidate_columns(job.analyzer), None)
+        meant = set(targeted_segments(job.analyzer, sorted({segment for segment, _ in found})))
+        keys = sorted(key for key in found if key[0] in meant and key[1] != DATASET_COLUMN)
+        return _values_of(job.metric, keys, [found[key] for key in keys])
 
     def baselines(self, job: Job, keys: Sequence[Key]) -> Values:
         """The job's metric on what these series are compared with, in their order."""
+        others = [self._compared_key(job, key) for key in keys]
         if isinstance(job.baseline, ReferenceBaseline):
-            return self._reference_values(job, keys)
+            columns, segments = _split(others)
+            found = self._reference(self._compared_ref(job), job.baseline.profile_id, columns, segments)
+            widths = {}
+            if "n_columns" in job.metric.needs:
+                named = self._reference(self._compared_ref(job), job.baseline.profile_id, None, segments)
+                widths = {segment: names.n for segment, names in _names_in(named).items()}
+            known = [found.get(other) for other in others]
+            return _values_of(job.metric, keys, known, [widths.get(segment) for segment, _ in others])
         wanted = self._baseline_slice(job)
         if wanted is None:
             return _nothing(keys)
-        others = [self._compared_key(job, key) for key in keys]
-        found = self._values(job, wanted).of(others)
-        return Values(tuple(keys), found.base, found.metric, found.scalars)
+        values = self._values(job, wanted).of(others)
+        return Values(tuple(keys), values.base, values.metric, values.scalars)
+
+    def columns(self, job: Job) -> tuple[dict[str, Names], dict[str, Names]]:
+        """The columns that each targeted segment has, bucket by bucket: of the target and of what it is compared with."""
+        target = self._names(self._target_slice(job))
+        wanted = self._baseline_slice(job)
+        if wanted is not None:
+            found = self._names(wanted)
+        elif isinstance(job.baseline, ReferenceBaseline):
+            profile = self._reference(self._compared_ref(job), job.baseline.profile_id, None, None)
+            found = {segment: {0: names} for segment, names in _names_in(profile).items()}
+        else:
+            found = {}
+        others = {segment: self._compared_key(job, (segment, DATASET_COLUMN))[0] for segment in target}
+        return target, {segment: found.get(other, {}) for segment, other in others.items()}
 
     def histories(
         self, job: Job, keys: Sequence[Key], *, of_target: bool, of_baseline: bool
@@ -76,8 +117,8 @@ class Reader:
 
         Both are one object where the baseline's buckets are the target's neighbours.
         """
-        columns, segments = sorted({column for _, column in keys}), sorted({segment for segment, _ in keys})
-        spans = [job.target_span] if of_target else []
+        columns, segments = _split(keys)
+        spans = [job.target_span] if of_target and job.target_profile is None else []
         shared = self._shared_span(job) if of_target and of_baseline else None
         if shared is not None:
             spans = [shared]
@@ -92,13 +133,45 @@ class Reader:
                 both = self._profiles(self.ref, shared, run, segments)
                 yield chosen, both, both
             else:
-                target = self._profiles(self.ref, job.target_span, run, segments) if of_target else {}
+                target = self._target_profiles(job, run, segments) if of_target else {}
                 yield chosen, target, self._compared_profiles(job, chosen) if of_baseline else {}
 
-    def versions(self, window: TimeRange) -> dict[int, int]:
-        """Profile version of every bucket in the window, by bucket index."""
+    def batches(self, window: TimeRange) -> dict[int, BatchRow]:
+        """What is known of every bucket in the window, by bucket index."""
         rows = profiles.batches(self.store, self.ref, window)
-        return {self.granularity.index(row.bucket): row.version for row in rows}
+        return {self.granularity.index(row.bucket): row for row in rows}
+
+    def results(
+        self, analyzers: Sequence[Analyzer], buckets: Sequence[datetime], *, anomalies_only: bool = False
+    ) -> list[AnalyzerResult]:
+        """What the store has of these analyzers, as they are now, from the first to the last of these buckets."""
+        window = TimeRange(min(buckets), self.granularity.shift(max(buckets), 1))
+        current = {(one.id, analyzer_version(one)) for one in analyzers}
+        rows = results.results(
+            self.store,
+            self.ref,
+            window=window,
+            analyzer_ids=[one.id for one in analyzers],
+            anomalies_only=anomalies_only,
+        )
+        found = [AnalyzerResult.from_row(row) for row in rows]
+        return [one for one in found if (one.analyzer_id, one.analyzer_version) in current]
+
+    def details(self, job: Job, keys: Collection[Key]) -> dict[tuple[Key, int], Mapping[str, object]]:
+        """Details of the anomalies that the store has of the job's analyzer, by series and bucket index."""
+        if job.compared is None:
+            return {}
+        if job.analyzer.id not in self._details:
+            first, last = job.seen.first, max(job.seen.last, int(job.targets.max()))
+            buckets = [self.granularity.start(first), self.granularity.start(last)]
+            self._details = {
+                job.analyzer.id: {
+                    ((one.segment, one.column), self.granularity.index(one.bucket)): one.details
+                    for one in self.results([job.analyzer], buckets, anomalies_only=True)
+                }
+            }
+        wanted = set(keys)
+        return {at: found for at, found in self._details[job.analyzer.id].items() if at[0] in wanted}
 
     def _target_slice(self, job: Job) -> Slice:
         return self._slice(job, self.ref, job.target_span, targeted_segments(job.analyzer, self._segments))
@@ -119,7 +192,7 @@ class Reader:
         return Slice(
             dataset=ref.dataset_id,
             segments=tuple(segments),
-            columns=candidate_columns(job.analyzer),
+            columns=None if job.metric is COLUMN_LIST else candidate_columns(job.analyzer),
             scalars=frozenset({"n", *_scalars(job.metric)}),
             window=span,
         )
@@ -142,72 +215,83 @@ class Reader:
         planned = next((one for one in self.slices if one.covers(wanted)), wanted)
         if planned not in self._series:
             ref = self.ref if planned.dataset == self.ref.dataset_id else self._dataset(planned.dataset)
-            self._series[planned] = profiles.series(
+            series = profiles.series(
                 self.store,
                 ref,
-                sorted(planned.scalars),
+                stored(planned.scalars),
                 planned.window,
                 granularity=self.granularity,
                 columns=planned.columns,
                 segments=planned.segments,
             )
+            self._series[planned] = self._additions.to(series, ref, planned)
         return _narrowed(self._series[planned], wanted)
 
     def _profiles(
         self, ref: DatasetRef, window: TimeRange, columns: Iterable[str], segments: Iterable[str]
-    ) -> dict[Key, History]:
-        found = profiles.bucket_profiles(
-            self.store, ref, window, columns=sorted(columns), segments=sorted(segments)
-        )
-        return {
-            key: {self.granularity.index(from_micros(bucket)): profile for bucket, profile in history.items()}
-            for key, history in found.items()
-        }
+    ) -> Mapping[Key, History]:
+        return self._additions.profiles(ref, window, sorted(columns), sorted(segments))
 
     def _shared_span(self, job: Job) -> TimeRange | None:
         """One range for target and baseline, when they are neighbours in the same dataset and segment."""
         target, compared = job.target_span, job.compared_span
-        if compared is None or self._compared_ref(job) != self.ref or self._compared_key(job, _SOME) != _SOME:
+        if (
+            compared is None
+            or job.target_profile is not None
+            or self._compared_ref(job) != self.ref
+            or self._compared_key(job, _SOME) != _SOME
+        ):
             return None
         if compared.end < target.start or target.end < compared.start:
             return None
         return TimeRange(min(target.start, compared.start), max(target.end, compared.end))
 
+    def _target_profiles(
+        self, job: Job, columns: Iterable[str], segments: Iterable[str]
+    ) -> Mapping[Key, History]:
+        if job.target_profile is None:
+            return self._profiles(self.ref, job.target_span, columns, segments)
+        found = self._reference(self.ref, job.target_profile, columns, segments)
+        return {key: {0: profile} for key, profile in found.items()}
+
     def _compared_profiles(self, job: Job, keys: Sequence[Key]) -> dict[Key, History]:
         others = {key: self._compared_key(job, key) for key in keys}
-        columns = {column for _, column in others.values()}
-        segments = {segment for segment, _ in others.values()}
+        columns, segments = _split(others.values())
         if isinstance(job.baseline, ReferenceBaseline):
-            found = {key: {0: profile} for key, profile in self._reference(job, columns, segments).items()}
+            profile = self._reference(self._compared_ref(job), job.baseline.profile_id, columns, segments)
+            found = {key: {0: column} for key, column in profile.items()}
         elif job.compared_span is None:
             return {}
         else:
             found = self._profiles(self._compared_ref(job), job.compared_span, columns, segments)
         return {key: found.get(other, {}) for key, other in others.items()}
 
-    def _reference_values(self, job: Job, keys: Sequence[Key]) -> Values:
-        others = [self._compared_key(job, key) for key in keys]
-        found = self._reference(job, {column for _, column in others}, {segment for segment, _ in others})
-        scalars = {name: np.full((len(keys), 1), np.nan) for name in ("n", *_scalars(job.metric))}
-        for row, other in enumerate(others):
-            if other in found:
-                known = found[other].scalars()
-                for name, values in scalars.items():
-                    value = known.get(name)
-                    values[row, 0] = np.nan if value is None else value
-        return Values(tuple(keys), 0, _formula(job.metric, scalars), scalars)
-
     def _reference(
-        self, job: Job, columns: Iterable[str], segments: Iterable[str]
+        self,
+        ref: DatasetRef,
+        profile_id: str,
+        columns: Iterable[str] | None,
+        segments: Iterable[str] | None,
     ) -> dict[Key, ColumnProfile]:
-        assert isinstance(job.baseline, ReferenceBaseline)  # noqa: S101  told apart by the callers
         return profiles.reference_profile(
             self.store,
-            self._compared_ref(job),
-            job.baseline.profile_id,
-            columns=sorted(columns),
-            segments=sorted(segments),
+            ref,
+            profile_id,
+            columns=None if columns is None else sorted(columns),
+            segments=None if segments is None else sorted(segments),
         )
+
+    def _names(self, wanted: Slice) -> dict[str, Names]:
+        series = self._read(wanted)
+        indices = self.granularity.index_array(series.buckets).tolist()
+        names: dict[str, dict[int, set[str]]] = {}
+        for (segment, column), present in zip(series.keys, ~np.isnan(series.values["n"]), strict=True):
+            for at in np.flatnonzero(present).tolist():
+                names.setdefault(segment, {}).setdefault(indices[at], set()).add(column)
+        return {
+            segment: {index: _items_of(columns) for index, columns in by_bucket.items()}
+            for segment, by_bucket in names.items()
+        }
 
     def _compared_key(self, job: Job, key: Key) -> Key:
         """The series that a series is compared with: itself, or what stands for it in another dataset."""
@@ -229,6 +313,10 @@ class Reader:
         return found
 
     @cached_property
+    def _additions(self) -> Additions:
+        return Additions(self.store, self.granularity, self.schema)
+
+    @cached_property
     def _segments(self) -> list[str]:
         return datasets.segments(self.store, self.ref)
 
@@ -247,7 +335,47 @@ def _formula(metric: Metric, scalars: Mapping[str, Floats]) -> Floats:
     if metric.kind == "distribution":
         return scalars["n"]
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(metric.formula(scalars), dtype=np.float64)
+        found = metric.formula(scalars)
+    if metric.kind == "text":
+        return np.where(found == "", np.nan, 1.0)
+    return np.asarray(found, dtype=np.float64)
+
+
+def _values_of(
+    metric: Metric,
+    keys: Sequence[Key],
+    found: Sequence[ColumnProfile | None],
+    widths: Sequence[float | None] = (),
+) -> Values:
+    """A metric of single profiles, one bucket with index 0. `widths` are the columns that a dataset's row stands for."""
+    scalars = {name: np.full((len(keys), 1), np.nan) for name in ("n", *_scalars(metric))}
+    for row, profile in enumerate(found):
+        known = profile.scalars() if profile is not None else {}
+        if profile is not None and widths:
+            known["n_columns"] = widths[row]
+        known |= of_profile(scalars, profile)
+        for name, values in scalars.items():
+            value = known.get(name)
+            values[row, 0] = np.nan if value is None else value
+    return Values(tuple(keys), 0, _formula(metric, scalars), scalars)
+
+
+def _items_of(names: Iterable[str]) -> Items:
+    counts = dict.fromkeys(sorted(names), 1.0)
+    return Items(counts, 0.0, float(len(counts)))
+
+
+def _names_in(keys: Iterable[Key]) -> dict[str, Items]:
+    names: dict[str, set[str]] = {}
+    for segment, column in keys:
+        names.setdefault(segment, set()).add(column)
+    return {segment: _items_of(columns - {DATASET_COLUMN}) for segment, columns in names.items()}
+
+
+def _split(keys: Iterable[Key]) -> tuple[list[str], list[str]]:
+    """Columns and segments of keys, sorted."""
+    listed = list(keys)
+    return sorted({column for _, column in listed}), sorted({segment for segment, _ in listed})
 
 
 def _nothing(keys: Sequence[Key]) -> Values:

@@ -25,6 +25,7 @@ class FailureType(StrEnum):
     METRIC_EXCEPTION = "MetricException"
     CALCULATION_EXCEPTION = "CalculationException"
     NO_RESULTS = "NoResults"
+    COMPOSITE_MISSING_COLUMNS = "CompositeCalculationMissingColumns"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,13 +132,15 @@ class AnalyzerResult:
             "monitorIds": list(self.monitor_ids),
             "analyzerResultType": _REFERENCE_RESULT_TYPE.get(self.analyzer_type),
             "latest": True,
-            "parent": False,
+            "parent": self.analyzer_type in _COMPOSITE,
             "userInitiatedBackfill": int(self.user_initiated_backfill),
             "failureType": self.failure_type.value if self.failure_type else None,
         }
         for name, reference_name in _REFERENCE_NAMES.items():
             record[reference_name] = getattr(self, name)
-        record.update({_camel(name): value for name, value in self.details.items()})
+        if self.analyzer_type in _COMPOSITE:
+            record["metric"] = None
+        record.update(_reference_details(self.details))
         return {name: value for name, value in record.items() if value is not None}
 
 
@@ -186,7 +189,20 @@ _REFERENCE_RESULT_TYPE = {
     "stddev": "StddevCalculationResult",
     "diff": "DiffCalculationResult",
     "drift": "DriftCalculationResult",
+    "seasonal": "SeasonalResult",
+    "conjunction": "ConjunctionCalculationResult",
+    "disjunction": "DisjunctionCalculationResult",
 }
+_COMPOSITE = ("conjunction", "disjunction")
+_REFERENCE_DETAILS = {
+    "points_used": "threshold_minBatchSize",
+    "seasonal_adjusted_prediction": "seasonal_adjusted_prediction",
+    "seasonal_replacement": "seasonal_replacement",
+}
+"""Details whose names follow no rule."""
+
+_GROUPS = ("comparison", "frequent_string_comparison", "column_list", "seasonal")
+"""Beginnings of details that the reference sets off with an underscore."""
 _REFERENCE_GRANULARITY = {
     Granularity.QUARTER_HOURLY: "PT15M",
     Granularity.HOURLY: "HOURS",
@@ -222,6 +238,24 @@ def name_uuid(name: str) -> str:
 
 def _moment(value: object) -> datetime:
     return value if isinstance(value, datetime) else from_micros(cast("int", value))
+
+
+def _reference_details(details: Mapping[str, object]) -> dict[str, object]:
+    """Details with the reference's names; compared values are text there, `9.0` for the number 9."""
+    record: dict[str, object] = {}
+    for name, value in details.items():
+        compared = name in ("comparison_expected", "comparison_observed") and value is not None
+        record[_reference_name(name)] = str(value) if compared else value
+    return record
+
+
+def _reference_name(name: str) -> str:
+    if name in _REFERENCE_DETAILS:
+        return _REFERENCE_DETAILS[name]
+    for group in _GROUPS:
+        if name.startswith(f"{group}_"):
+            return f"{_camel(group)}_{_camel(name.removeprefix(f'{group}_'))}"
+    return _camel(name)
 
 
 def _camel(name: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, GetPydanticSchema, model_validator
+from pydantic import BeforeValidator, Field, GetPydanticSchema, SerializeAsAny, model_validator
 from pydantic_core import core_schema
 
 from monitoring_pipeline.config.baselines import Baseline, TrailingBaseline
@@ -26,6 +26,7 @@ from monitoring_pipeline.config.fields import (
     refuse,
     variants,
 )
+from monitoring_pipeline.config.plug_ins import claimed
 from monitoring_pipeline.config.problems import choices_hint
 
 
@@ -64,6 +65,8 @@ class DriftAlgorithm(Choice):
     PSI = "psi"
     KS_TEST = "ks_test"
     VARIATION_DISTANCE = "variation_distance"
+    CHI_SQUARE = "chi_square"
+    WASSERSTEIN = "wasserstein"
 
 
 class SeasonalAlgorithm(Choice):
@@ -266,8 +269,9 @@ class DriftConfig(_Compared):
     )
     algorithm: DriftAlgorithm = Field(
         default=DriftAlgorithm.HELLINGER,
-        description="hellinger (0 to 1), jensenshannon (0 to 0.83, natural logarithm), kl_divergence, psi, ks_test, "
-        "variation_distance. Default hellinger.",
+        description="hellinger, variation_distance and chi_square (0 to 1, symmetric), jensenshannon (0 to 0.83, "
+        "natural logarithm), kl_divergence, psi; for histogram also ks_test (0 to 1: the statistic D, not a p-value) "
+        "and wasserstein (in standard deviations of the baseline). Default hellinger.",
     )
     threshold: Number = Field(
         default=0.7,
@@ -388,7 +392,9 @@ class ColumnListConfig(_Compared):
         default=ColumnListMode.ON_ADD_AND_REMOVE,
         description="Which changes alert. Default ON_ADD_AND_REMOVE.",
     )
-    exclude: Listed[str] = Field(default=(), description="Names of columns that may come and go.")
+    exclude: Listed[str] = Field(
+        default=(), description="Names of columns that may come and go; * stands for any characters."
+    )
 
 
 class _Composite(_Config):
@@ -419,7 +425,15 @@ class ExperimentalConfig(_Measured):
     baseline: Baseline | None = Field(default=None, description=_BASELINE)
 
 
-AnyConfig = (
+class CustomConfig(_Measured):
+    """The `config` block of an analyzer type that a plug-in brings along; a subclass adds fields of its own."""
+
+    type: str = Field(description="Name of the plug-in.")
+    min_batch_size: Whole = Field(default=1, ge=1, description=f"{_MIN_BATCH_SIZE}1.")
+    baseline: Baseline | None = Field(default=None, description=_BASELINE)
+
+
+BuiltInConfig = (
     FixedConfig
     | StddevConfig
     | SeasonalConfig
@@ -434,6 +448,7 @@ AnyConfig = (
     | DisjunctionConfig
     | ExperimentalConfig
 )
+AnyConfig = BuiltInConfig | CustomConfig
 ANALYZER_TYPES = (
     "fixed",
     "stddev",
@@ -450,4 +465,11 @@ ANALYZER_TYPES = (
     "experimental",
     "custom",
 )
-AnalyzerConfig = Annotated[AnyConfig, Field(discriminator="type"), variants(*ANALYZER_TYPES)]
+AnalyzerConfig = SerializeAsAny[
+    Annotated[
+        BuiltInConfig,
+        Field(discriminator="type"),
+        variants(*ANALYZER_TYPES),
+        claimed(CustomConfig, ANALYZER_TYPES),
+    ]
+]

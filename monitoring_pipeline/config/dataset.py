@@ -125,6 +125,14 @@ class ColumnRoles(_Described):
     )
     target: ColumnName | None = Field(default=None, description="Column with what came true.")
     weight: ColumnName | None = Field(default=None, description="Column with the weight of the row.")
+    value: ColumnName | None = Field(
+        default=None, description="Column with what the row is worth: a number that is summed per outcome."
+    )
+
+    @property
+    def judged(self) -> bool:
+        """Whether predictions can be held against what came true."""
+        return self.target is not None and (self.prediction is not None or self.score is not None)
 
 
 class ProfileSettings(_Described):
@@ -186,6 +194,10 @@ class DatasetSpec(_Described):
     )
     columns: ColumnRoles = Field(default=ColumnRoles(), description="Columns with a meaning of their own.")
     exclude: Listed[ColumnName] = Field(default=(), description="Columns that are not profiled.")
+    metrics: dict[str, str] = Field(
+        default_factory=dict,
+        description="Metrics of your own by name: an expression over other metrics, such as count_null / count.",
+    )
     profile: ProfileSettings = Field(
         default=ProfileSettings(), description="How finely the data is profiled."
     )
@@ -239,7 +251,9 @@ def _contradictions(spec: DatasetSpec) -> list[Problem]:
     if spec.source.file_sequence and pattern is not None:
         problems.append(Problem("$.source.file_sequence", "true beside date_in_path", "one of the two"))
     if spec.source.file_sequence and spec.start is None:
-        problems.append(Problem("$.start", "nothing", "the bucket of the first numbered file, such as 2026-01-31"))
+        problems.append(
+            Problem("$.start", "nothing", "the bucket of the first numbered file, such as 2026-01-31")
+        )
     if pattern is not None and not _tells_bucket(pattern, spec.granularity):
         problems.append(
             Problem(

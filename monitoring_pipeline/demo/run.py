@@ -213,7 +213,9 @@ def _found(workspace: Workspace) -> Iterator[FoundIncident]:
 
 
 def _report(console: Console, workspace: Workspace, truth: Truth, score: Score, work: Work) -> None:
-    table = Table("dataset", "buckets", "rows", "columns", "segments", "seconds", box=None, header_style="bold")
+    table = Table(
+        "dataset", "buckets", "rows", "columns", "segments", "seconds", box=None, header_style="bold"
+    )
     for dataset_id, seconds in ((LEADS, work.seconds), (REQUESTS, work.hour_seconds)):
         status = overview.status(workspace, dataset_id)
         table.add_row(

@@ -8,7 +8,8 @@ array([0.25,  nan])
 
 from __future__ import annotations
 
-from monitoring_pipeline.metrics.catalog import catalog, merge_scalars, metric
+from monitoring_pipeline.metrics.catalog import NO_METRICS, catalog, is_sketched, merge_scalars, metric
+from monitoring_pipeline.metrics.expressions import custom_metrics
 from monitoring_pipeline.metrics.metric import Metric
 
-__all__ = ["Metric", "catalog", "merge_scalars", "metric"]
+__all__ = ["NO_METRICS", "Metric", "catalog", "custom_metrics", "is_sketched", "merge_scalars", "metric"]

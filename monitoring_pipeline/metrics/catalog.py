@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,27 +14,37 @@ from numpy.typing import NDArray
 from monitoring_pipeline.errors import UnknownMetricError
 from monitoring_pipeline.metrics.column import column_metrics
 from monitoring_pipeline.metrics.dataset import dataset_metrics
+from monitoring_pipeline.metrics.expressions import folded
 from monitoring_pipeline.metrics.metric import Floats, Metric, share
+from monitoring_pipeline.metrics.operational import OUTLIER_SCALARS, operational_metrics
+from monitoring_pipeline.metrics.performance import PERFORMANCE_SCALARS, performance_metrics
 
-__all__ = ["Metric", "catalog", "merge_scalars", "metric"]
+__all__ = ["NO_METRICS", "Metric", "catalog", "is_sketched", "merge_scalars", "metric"]
 
-_LEAST, _MOST = frozenset({"min"}), frozenset({"max", "n_columns"})
+_LEAST, _MOST = frozenset({"min", "first_upload"}), frozenset({"max", "n_columns", "last_upload"})
 _MOMENTS = frozenset({"m_n", "mean", "m2"})
-_FROM_SKETCHES = ("unique_", "quantile_")
+_SKETCHED = frozenset({*OUTLIER_SCALARS, *PERFORMANCE_SCALARS})
+NO_METRICS: Final[Mapping[str, Metric]] = MappingProxyType({})
+"""No metrics of a dataset's own."""
 
 
 @cache
 def catalog() -> Mapping[str, Metric]:
     """Every metric by its name."""
-    return MappingProxyType({metric.name: metric for metric in (*column_metrics(), *dataset_metrics())})
+    parts = (column_metrics(), dataset_metrics(), performance_metrics(), operational_metrics())
+    return MappingProxyType({metric.name: metric for part in parts for metric in part})
 
 
-def metric(name: str) -> Metric:
-    """The metric of that name; case does not matter, and "." is "_". Raises UnknownMetricError with near matches."""
-    found = _by_folded_name().get(_folded(name))
+def metric(name: str, custom: Mapping[str, Metric] = NO_METRICS) -> Metric:
+    """The metric of that name; case does not matter, and "." is "_". Raises UnknownMetricError with near matches.
+
+    `custom`: metrics of the dataset's own, as `custom_metrics` gives them.
+    """
+    known = {**_by_folded_name(), **custom} if custom else _by_folded_name()
+    found = known.get(folded(name))
     if found is None:
-        near = difflib.get_close_matches(_folded(name), _by_folded_name(), n=3, cutoff=0.6)
-        names = [_by_folded_name()[match].name for match in near] or sorted(catalog())
+        near = difflib.get_close_matches(folded(name), known, n=3, cutoff=0.6)
+        names = [known[match].name for match in near] or sorted(one.name for one in known.values())
         raise UnknownMetricError(
             f"no metric is called {name!r}; {'near' if near else 'there are'}: {', '.join(names)}"
         )
@@ -45,7 +56,7 @@ def merge_scalars(scalars: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArr
 
     `scalars`: by name, (…, n_buckets) float64 with NaN where missing; gives the same names, (…). Counts add;
     `mean` and `m2` follow Chan's formula, for which `m_n` must be there too (and `mean` for `m2`); `min` and `max`
-    are the extremes; `n_columns` the most. What only sketches know (`unique_*`, `quantile_*`) is NaN. A scalar
+    are the extremes; `n_columns` the most. What only sketches know (`is_sketched`) is NaN. A scalar
     that is missing from every bucket stays missing.
     """
     merged = {name: _merge(name, np.asarray(values, np.float64)) for name, values in scalars.items()}
@@ -54,9 +65,14 @@ def merge_scalars(scalars: Mapping[str, NDArray[np.float64]]) -> dict[str, NDArr
     return merged
 
 
+def is_sketched(scalar: str) -> bool:
+    """Whether a scalar of merged buckets can only be told from merged sketches or components."""
+    return scalar.startswith(("unique_", "quantile_")) or scalar in _SKETCHED
+
+
 def _merge(name: str, values: Floats) -> Floats:
     present = ~np.isnan(values)
-    if name.startswith(_FROM_SKETCHES) or name in _MOMENTS - {"m_n"}:
+    if is_sketched(name) or name in _MOMENTS - {"m_n"}:
         return np.full(values.shape[:-1], np.nan)
     if name in _LEAST:
         found = np.min(values, axis=-1, initial=np.inf, where=present)
@@ -85,8 +101,4 @@ def _merge_moments(scalars: Mapping[str, Floats]) -> dict[str, Floats]:
 
 @cache
 def _by_folded_name() -> Mapping[str, Metric]:
-    return {_folded(name): found for name, found in catalog().items()}
-
-
-def _folded(name: str) -> str:
-    return name.strip().replace(".", "_").lower()
+    return {folded(name): found for name, found in catalog().items()}

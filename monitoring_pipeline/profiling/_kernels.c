@@ -14,6 +14,7 @@
  *
  * Every buffer is read through `load_*` (memcpy), because Arrow does not promise that the values of a slice or of a
  * memory-mapped file are aligned. Every row number, code and offset that comes from outside is checked before use.
+ * What is true of a row lies in Arrow's bitmaps, the lowest bit first.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -34,12 +35,15 @@
 #error "written for gcc and clang; other compilers use fallback.py"
 #endif
 
+#define REVISION 1            /* of the interface and of what is computed; as in fallback.py */
 #define BLOCK 1024            /* rows taken at a time, so that what lies between two steps stays in the L1 cache */
 #define MAX_LEVELS 60         /* a KLL sketch of 2^60 values has fewer */
 #define MIN_WIDTH 8           /* smallest capacity of a KLL level */
+#define SAMPLED_FROM (1 << 18) /* after so many numbers of a cell, quantiles take one of each four */
 #define STORED_ITEMS 768      /* an Apache map of 2^10 is three quarters full at most */
 #define LG_STORED_MAP 10
 #define ITEM_NOISE 8          /* stored counts below this part of the error are dropped */
+#define SHOWN 128             /* characters of a text that are told apart and shown as an item */
 #define SLOT_BITS 26          /* of a coupon; above them is the value of the register */
 #define ARENA_AT_LEAST (1 << 20)
 
@@ -112,18 +116,25 @@ static inline Hash finish_hash(uint64_t first, uint64_t second, uint64_t length)
 
 static inline Hash hash_word(uint64_t word) { return finish_hash(SEED ^ mix_first(word), SEED, 8); }
 
-static Hash hash_bytes(const uint8_t *at, int64_t length)
+/* `readable`: how many bytes there are from `at` on, at least `length`. */
+static inline Hash hash_bytes(const uint8_t *at, int64_t length, int64_t readable)
 {
     uint64_t first = SEED, second = SEED;
     int64_t left = length;
-    for (; left >= 16; left -= 16, at += 16) {
+    for (; left >= 16; left -= 16, at += 16, readable -= 16) {
         first ^= mix_first(load_u64(at));
         first = (rotate(first, 27) + second) * 5 + 0x52dce729;
         second ^= mix_second(load_u64(at + 8));
         second = (rotate(second, 31) + first) * 5 + 0x38495ab5;
     }
     uint64_t tail[2] = {0, 0}; /* zeros mix to zero, so a missing half needs no branch */
-    memcpy(tail, at, (size_t)left);
+    if (readable >= 16) { /* two loads and two masks are quicker than a copy of unknown length */
+        int low = left < 8 ? (int)left : 8, high = (int)left - low;
+        tail[0] = load_u64(at) & (low == 8 ? UINT64_MAX : (1ULL << 8 * low) - 1);
+        tail[1] = load_u64(at + 8) & ((1ULL << 8 * high) - 1);
+    } else if (left) {
+        memcpy(tail, at, (size_t)left);
+    }
     return finish_hash(first ^ mix_first(tail[0]), second ^ mix_second(tail[1]), (uint64_t)length);
 }
 
@@ -377,21 +388,29 @@ static int halve(Kll *kll, int level)
     return trouble;
 }
 
-/* Values, sorted, enter at level 0; then the lowest level that is too full is halved until everything fits. */
-static int absorb(Kll *kll, int64_t k, const double *values, int64_t count)
+/* Items, sorted, enter at a level; then the lowest level that is too full is halved until everything fits. */
+static int absorb(Kll *kll, int64_t k, const double *items, int64_t count, int level)
 {
-    int trouble = join(&kll->levels[0], values, count);
-    if (!kll->height) kll->height = 1;
-    kll->n += count;
+    int trouble = join(&kll->levels[level], items, count);
+    if (kll->height <= level) kll->height = level + 1;
+    kll->n += count << level;
     while (!trouble) {
         int64_t kept = 0;
-        for (int level = 0; level < kll->height; level++) kept += kll->levels[level].count;
+        for (int h = 0; h < kll->height; h++) kept += kll->levels[h].count;
         if (kept <= capacity(k, kll->height) || kll->height == MAX_LEVELS) break;
-        int level = 0;
-        while (kll->levels[level].count < level_capacity(k, kll->height, level)) level++;
-        trouble = halve(kll, level);
+        int fullest = 0;
+        while (kll->levels[fullest].count < level_capacity(k, kll->height, fullest)) fullest++;
+        trouble = halve(kll, fullest);
     }
     return trouble;
+}
+
+/* One of each four consecutive values, drawn by their place: they stand for all four. Returns how many. */
+static int64_t one_of_four(const double *values, int64_t count, int64_t seen, double *kept)
+{
+    for (int64_t i = 0; i < count / 4; i++)
+        kept[i] = values[4 * i + (int64_t)(splitmix((uint64_t)seen * GOLDEN + (uint64_t)i) >> 62)];
+    return count / 4;
 }
 
 /* ---- cells -------------------------------------------------------------------------------------------------- */
@@ -404,9 +423,9 @@ typedef struct {
 
 typedef struct {
     int64_t rows, nulls, nans, above, below, trues;
-    int64_t moment_count;
+    int64_t number_count; /* finite numbers in the next four */
     double mean, second, least, most;
-    double *pending; /* finite numbers, until there is a block of them */
+    double *pending; /* finite numbers, in order of arrival, until there is a block of them */
     int64_t pending_count, pending_room;
     Kll *kll; /* of whole blocks; NULL before the first */
     uint32_t *coupons; /* distinct; NULL once there are registers */
@@ -437,19 +456,23 @@ static int has_items(enum kind kind)
     return kind == INTEGERS || kind == UNSIGNED || kind == BOOLEANS || kind == TEXTS;
 }
 
+typedef struct { uint64_t key; uint32_t coupon; } Hashed;
+
 /* Rows of one chunk, and which cells they belong to. */
 typedef struct {
     int64_t rows;
-    const uint8_t *values;          /* 8 bytes a row, or 1 of booleans; NULL where there are none */
-    const uint8_t *valid;           /* 1 byte a row; NULL: all */
-    const uint8_t *order;           /* 8 bytes each: rows, group by group; NULL: as they are */
-    const uint8_t *codes;           /* 8 bytes a row: its place among the hashed; NULL: row by row */
-    const uint8_t *coupons, *keys;  /* 4 and 8 bytes a place */
-    int64_t places;
-    Offsets offsets;
+    const uint8_t *values; /* 8 bytes a row, or 1 bit of booleans; NULL where there are none */
+    const uint8_t *valid;  /* 1 bit a row; NULL: all */
+    int64_t bit_offset;    /* where in the two bitmaps the first row is */
+    const uint8_t *order;  /* 8 bytes each: rows, group by group; NULL: as they are */
+    const uint8_t *codes;  /* 8 bytes a row: its place among the texts; NULL: there is one text a row */
+    const Hashed *hashed;  /* with codes: each text once */
+    Offsets offsets;       /* of the texts, one more than there are */
     const uint8_t *text;
     int64_t text_size;
 } Chunk;
+
+static inline int bit(const uint8_t *bits, int64_t at) { return (bits[at >> 3] >> (at & 7)) & 1; }
 
 /* Hash tables for one cell at a time: where each coupon and each key is. */
 typedef struct {
@@ -502,45 +525,92 @@ static double tree_sum(const double lanes[8])
         (result) = sum;                                                                                            \
     } while (0)
 
-/* Mean and sum of squared deviations of a sorted block join those of the cell (Chan, Golub and LeVeque 1979). */
-static void add_moments(Cell *cell, const double *values, int64_t count)
+static double least_of(const double *values, int64_t count)
 {
-    double mean = values[0], second = 0;
-    if (values[0] != values[count - 1]) {
+    double lanes[8], least;
+    for (int lane = 0; lane < 8; lane++) lanes[lane] = values[0];
+    int64_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        for (int lane = 0; lane < 8; lane++) {
+            double v = values[i + lane];
+            lanes[lane] = v < lanes[lane] ? v : lanes[lane];
+        }
+    for (least = lanes[0]; i < count; i++) least = values[i] < least ? values[i] : least;
+    for (int lane = 1; lane < 8; lane++) least = lanes[lane] < least ? lanes[lane] : least;
+    return least;
+}
+
+static double most_of(const double *values, int64_t count)
+{
+    double lanes[8], most;
+    for (int lane = 0; lane < 8; lane++) lanes[lane] = values[0];
+    int64_t i = 0;
+    for (; i + 8 <= count; i += 8)
+        for (int lane = 0; lane < 8; lane++) {
+            double v = values[i + lane];
+            lanes[lane] = v > lanes[lane] ? v : lanes[lane];
+        }
+    for (most = lanes[0]; i < count; i++) most = values[i] > most ? values[i] : most;
+    for (int lane = 1; lane < 8; lane++) most = lanes[lane] > most ? lanes[lane] : most;
+    return most;
+}
+
+/* Extremes, mean and sum of squared deviations of a block join those of the cell (Chan, Golub and LeVeque 1979). */
+static void summarise(enum kind kind, Cell *cell, const double *values, int64_t count)
+{
+    double least = least_of(values, count), most = most_of(values, count);
+    if (!cell->number_count || least < cell->least) cell->least = least;
+    if (!cell->number_count || most > cell->most) cell->most = most;
+    int64_t before = cell->number_count;
+    cell->number_count += count;
+    if (kind == TIMES) return;
+    double mean = least, second = 0;
+    if (least != most) {
         LANE_SUM(mean, count, v);
         mean /= (double)count;
         if (!isfinite(mean)) LANE_SUM(mean, count, v / (double)count);
         LANE_SUM(second, count, (v - mean) * (v - mean));
     }
-    if (!cell->moment_count) {
+    if (!before) {
         cell->mean = mean;
         cell->second = second;
-    } else {
-        double before = (double)cell->moment_count, total = (double)(cell->moment_count + count);
-        double share = (double)count / total, apart = mean - cell->mean;
-        if (isfinite(apart)) {
-            cell->mean += apart * share;
-            cell->second += second + (apart * apart) * (before * share);
-        } else {
-            cell->mean = cell->mean * (before / total) + mean * share;
-            cell->second = INFINITY;
-        }
+        return;
     }
-    cell->moment_count += count;
+    double had = (double)before, total = (double)cell->number_count;
+    double share = (double)count / total, apart = mean - cell->mean;
+    if (isfinite(apart)) {
+        cell->mean += apart * share;
+        cell->second += second + (apart * apart) * (had * share);
+    } else {
+        cell->mean = cell->mean * (had / total) + mean * share;
+        cell->second = INFINITY;
+    }
 }
 
-/* Sort the pending numbers in place; count them into moments and extremes. */
-static void settle(const Cells *self, Cell *cell, uint64_t *keys, uint64_t *spare)
+/* The numbers in order; they lie in `spare` afterwards. */
+static double *sorted(const double *values, int64_t count, uint64_t *keys, uint64_t *spare)
 {
-    double *values = cell->pending;
-    int64_t count = cell->pending_count;
     for (int64_t i = 0; i < count; i++) keys[i] = sortable(values[i]);
     sort_keys(keys, count, spare);
-    for (int64_t i = 0; i < count; i++) values[i] = unsortable(keys[i]);
-    int first = !cell->moment_count && !cell->kll;
-    if (first || values[0] < cell->least) cell->least = values[0];
-    if (first || values[count - 1] > cell->most) cell->most = values[count - 1];
-    if (self->kind != TIMES) add_moments(cell, values, count);
+    double *ordered = (double *)spare;
+    for (int64_t i = 0; i < count; i++) ordered[i] = unsortable(keys[i]);
+    return ordered;
+}
+
+/* A whole block of numbers goes into the summary and the sketch. */
+static int add_block(const Cells *self, Cell *cell, const Scratch *scratch)
+{
+    if (!cell->kll && !(cell->kll = calloc(1, sizeof *cell->kll))) return NO_MEMORY;
+    double *values = cell->pending;
+    int64_t count = self->block;
+    int level = 0;
+    summarise(self->kind, cell, values, count);
+    if (cell->kll->n >= SAMPLED_FROM) {
+        count = one_of_four(values, count, cell->kll->n, values);
+        level = 2;
+    }
+    cell->pending_count = 0;
+    return absorb(cell->kll, self->kll_k, sorted(values, count, scratch->keys, scratch->spare), count, level);
 }
 
 static int add_numbers(const Cells *self, Cell *cell, const double *values, int64_t count, const Scratch *scratch)
@@ -555,11 +625,8 @@ static int add_numbers(const Cells *self, Cell *cell, const double *values, int6
         values += taken;
         count -= taken;
         if (wanted == self->block) {
-            settle(self, cell, scratch->keys, scratch->spare);
-            if (!cell->kll && !(cell->kll = calloc(1, sizeof *cell->kll))) return NO_MEMORY;
-            int trouble = absorb(cell->kll, self->kll_k, cell->pending, wanted);
+            int trouble = add_block(self, cell, scratch);
             if (trouble) return trouble;
-            cell->pending_count = 0;
         }
     }
     return FINE;
@@ -714,18 +781,48 @@ static int append_text(uint8_t **arena, int64_t *size, int64_t *room, const uint
     return 1;
 }
 
+/* Where a text begins and how long it is; -1 where the offsets do not fit the text. */
+static inline int64_t text_at(const Chunk *chunk, int64_t place, const uint8_t **text)
+{
+    int64_t start = offset_at(chunk->offsets, place), stop = offset_at(chunk->offsets, place + 1);
+    if (start < 0 || stop < start || stop > chunk->text_size || stop - start > UINT32_MAX) return -1;
+    *text = chunk->text + start;
+    return stop - start;
+}
+
+/* How many bytes the first 128 characters of a text have: a character begins wherever a byte does not continue one. */
+static int64_t shown_length(const uint8_t *text, int64_t length)
+{
+    if (length <= SHOWN) return length;
+    int64_t characters = 0;
+    for (int64_t i = 0; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80 && ++characters > SHOWN) return i;
+    return length;
+}
+
+static inline Hashed hash_text(const Cells *self, const Chunk *chunk, const uint8_t *text, int64_t length)
+{
+    int64_t readable = chunk->text + chunk->text_size - text;
+    Hash hash = hash_bytes(text, length, readable);
+    Hashed found = {hash.first, coupon_of(hash)};
+    if (self->kind == TEXTS && length > SHOWN) {
+        int64_t shown = shown_length(text, length);
+        if (shown < length) found.key = hash_bytes(text, shown, readable).first;
+    }
+    return found;
+}
+
 /* Entries that are new in this chunk keep their text when the chunk goes. */
 static int keep_labels(Cells *self, Cell *cell, const Chunk *chunk)
 {
     for (int64_t i = 0; i < cell->entry_count; i++) {
         Entry *entry = &cell->entries[i];
         if (entry->label >= 0) continue;
-        int64_t place = -1 - entry->label;
-        int64_t start = offset_at(chunk->offsets, place), stop = offset_at(chunk->offsets, place + 1);
-        if (start < 0 || stop < start || stop > chunk->text_size || stop - start > UINT32_MAX) return BAD_OFFSET;
-        int64_t label = self->arena_size;
-        if (!append_text(&self->arena, &self->arena_size, &self->arena_room, chunk->text + start,
-                         (uint32_t)(stop - start)))
+        const uint8_t *text = NULL;
+        int64_t length = text_at(chunk, -1 - entry->label, &text), label = self->arena_size;
+        if (length < 0) return BAD_OFFSET;
+        length = shown_length(text, length);
+        if (!append_text(&self->arena, &self->arena_size, &self->arena_room, text, (uint32_t)length))
             return NO_MEMORY;
         entry->label = label;
     }
@@ -764,7 +861,7 @@ static int64_t valid_rows(const Chunk *chunk, int64_t at, int64_t count, int64_t
         int64_t row = chunk->order ? load_i64(chunk->order + 8 * i) : i;
         if ((uint64_t)row >= (uint64_t)chunk->rows) return -1;
         rows[kept] = row;
-        kept += chunk->valid ? chunk->valid[row] != 0 : 1;
+        kept += chunk->valid ? bit(chunk->valid, chunk->bit_offset + row) : 1;
     }
     return kept;
 }
@@ -784,7 +881,7 @@ static int64_t valid_words(const Chunk *chunk, int64_t at, int64_t count, uint64
     int64_t kept = 0;
     for (int64_t i = at; i < at + count; i++) { /* without a branch: what is null is overwritten */
         words[kept] = load_u64(chunk->values + 8 * i);
-        kept += chunk->valid[i] != 0;
+        kept += bit(chunk->valid, chunk->bit_offset + i);
     }
     return kept;
 }
@@ -842,13 +939,23 @@ static int read_hashed(Cells *self, Cell *cell, const Chunk *chunk, int64_t at, 
     if (chunk->codes) {
         for (int64_t i = 0; i < kept; i++) {
             places[i] = load_i64(chunk->codes + 8 * places[i]);
-            if ((uint64_t)places[i] >= (uint64_t)chunk->places) return BAD_CODE;
+            if ((uint64_t)places[i] >= (uint64_t)(chunk->offsets.count - 1)) return BAD_CODE;
+            Hashed found = chunk->hashed[places[i]];
+            coupons[i] = found.coupon;
+            keys[i] = found.key;
+        }
+    } else {
+        for (int64_t i = 0; i < kept; i++) {
+            const uint8_t *text = NULL;
+            int64_t length = text_at(chunk, places[i], &text);
+            if (length < 0) return BAD_OFFSET;
+            Hashed found = hash_text(self, chunk, text, length);
+            coupons[i] = found.coupon;
+            keys[i] = found.key;
         }
     }
-    for (int64_t i = 0; i < kept; i++) coupons[i] = load_u32(chunk->coupons + 4 * places[i]);
     int trouble = add_coupons(self, cell, coupons, kept, scratch);
     if (trouble || !self->room || self->kind != TEXTS) return trouble;
-    for (int64_t i = 0; i < kept; i++) keys[i] = load_u64(chunk->keys + 8 * places[i]);
     return add_keys(self, cell, keys, places, kept, scratch);
 }
 
@@ -857,7 +964,7 @@ static int read_booleans(Cells *self, Cell *cell, const Chunk *chunk, int64_t at
     int64_t rows[BLOCK], trues = 0;
     int64_t kept = valid_rows(chunk, at, count, rows);
     if (kept < 0) return BAD_ROW;
-    for (int64_t i = 0; i < kept; i++) trues += chunk->values[rows[i]] != 0;
+    for (int64_t i = 0; i < kept; i++) trues += bit(chunk->values, chunk->bit_offset + rows[i]);
     cell->nulls += count - kept;
     cell->trues += trues;
     uint32_t coupons[2]; /* booleans hash as the integers 0 and 1, as in DataSketches */
@@ -895,7 +1002,23 @@ static int read_group(Cells *self, Cell *cell, const Chunk *chunk, int64_t start
     return trouble;
 }
 
-static int read_chunk(Cells *self, const Chunk *chunk, const uint8_t *bounds, const uint8_t *numbers,
+/* Each text of a dictionary is hashed once. */
+static int hash_dictionary(const Cells *self, Chunk *chunk, Hashed **hashed)
+{
+    int64_t count = chunk->offsets.count - 1;
+    *hashed = malloc((size_t)count * sizeof **hashed + 8);
+    if (!*hashed) return NO_MEMORY;
+    for (int64_t i = 0; i < count; i++) {
+        const uint8_t *text = NULL;
+        int64_t length = text_at(chunk, i, &text);
+        if (length < 0) return BAD_OFFSET;
+        (*hashed)[i] = hash_text(self, chunk, text, length);
+    }
+    chunk->hashed = *hashed;
+    return FINE;
+}
+
+static int read_chunk(Cells *self, Chunk *chunk, const uint8_t *bounds, const uint8_t *numbers,
                       int64_t groups)
 {
     Scratch scratch = {0};
@@ -908,18 +1031,20 @@ static int read_chunk(Cells *self, const Chunk *chunk, const uint8_t *bounds, co
         if (places > entries) entries = places;
     }
     if (coupons > self->max_coupons + 1) coupons = self->max_coupons + 1;
+    Hashed *hashed = NULL;
     int trouble = NO_MEMORY;
     scratch.coupon_table = malloc((size_t)power_of_two_from(2 * coupons) * 4);
     scratch.entry_table = malloc((size_t)entries * 4 + 4);
     scratch.keys = malloc((size_t)self->block * 8);
     scratch.spare = malloc((size_t)self->block * 8);
     if (scratch.coupon_table && scratch.entry_table && scratch.keys && scratch.spare) {
-        trouble = FINE;
+        trouble = chunk->codes ? hash_dictionary(self, chunk, &hashed) : FINE;
         for (int64_t g = 0; g < groups && !trouble; g++)
             trouble = read_group(self, self->cells[load_i64(numbers + 8 * g)], chunk, load_i64(bounds + 8 * g),
                                  load_i64(bounds + 8 * (g + 1)), &scratch);
         if (!trouble) trouble = compact_arena(self);
     }
+    free(hashed);
     free(scratch.coupon_table);
     free(scratch.entry_table);
     free(scratch.keys);
@@ -1183,9 +1308,21 @@ static int view_of(PyObject *object, Py_buffer *view, const char *what, int64_t 
     return 1;
 }
 
+/* Offsets know whether they are of 4 or 8 bytes; there are `count` of them (count < 0: any, but at least one). */
+static int offsets_of(PyObject *object, Py_buffer *view, int64_t count)
+{
+    if (PyObject_GetBuffer(object, view, PyBUF_ND) < 0) return 0;
+    int64_t found = view->itemsize == 4 || view->itemsize == 8 ? view->len / view->itemsize : -1;
+    if (found < 1 || (count >= 0 && found != count)) {
+        PyErr_SetString(PyExc_ValueError, "there is one offset more than there are texts, in 4 or 8 bytes");
+        PyBuffer_Release(view);
+        return 0;
+    }
+    return 1;
+}
+
 /* Cells exist before the lock is released; groups lie one after the other within the rows. */
-static int check_groups(Cells *self, const Chunk *chunk, int64_t places, const Py_buffer *bounds,
-                        const Py_buffer *numbers)
+static int check_groups(Cells *self, int64_t places, const Py_buffer *bounds, const Py_buffer *numbers)
 {
     int64_t groups = numbers->len / 8, before = 0;
     for (int64_t g = 0; g <= groups; g++) {
@@ -1196,7 +1333,6 @@ static int check_groups(Cells *self, const Chunk *chunk, int64_t places, const P
         }
         before = bound;
     }
-    (void)chunk;
     for (int64_t g = 0; g < groups; g++) {
         int64_t number = load_i64((const uint8_t *)numbers->buf + 8 * g);
         if (number < 0 || number > INT32_MAX) {
@@ -1215,7 +1351,7 @@ memory:
     return 0;
 }
 
-static PyObject *read_unlocked(Cells *self, const Chunk *chunk, PyObject *bounds_object, PyObject *cells_object,
+static PyObject *read_unlocked(Cells *self, Chunk *chunk, PyObject *bounds_object, PyObject *cells_object,
                                int64_t places)
 {
     Py_buffer bounds, numbers;
@@ -1226,7 +1362,7 @@ static PyObject *read_unlocked(Cells *self, const Chunk *chunk, PyObject *bounds
     }
     if (!view_of(cells_object, &numbers, "cells", 8, -1, 0)) return NULL;
     if (view_of(bounds_object, &bounds, "bounds", 8, numbers.len / 8 + 1, 0)) {
-        if (check_groups(self, chunk, places, &bounds, &numbers)) {
+        if (check_groups(self, places, &bounds, &numbers)) {
             int trouble;
             self->busy = 1;
             Py_BEGIN_ALLOW_THREADS
@@ -1241,26 +1377,44 @@ static PyObject *read_unlocked(Cells *self, const Chunk *chunk, PyObject *bounds
     return result;
 }
 
-PyDoc_STRVAR(add_doc, "add(rows, values, valid, order, bounds, cells): see fallback.Cells.add");
+/* A bitmap that holds the rows; None gives NULL where allowed. */
+static int bitmap_of(PyObject *object, Py_buffer *view, const char *what, int64_t offset, int64_t rows, int optional)
+{
+    if (!view_of(object, view, what, 1, -1, optional)) return 0;
+    if (view->obj && (offset < 0 || view->len < (offset + rows + 7) / 8)) {
+        PyErr_Format(PyExc_ValueError, "%s has %zd bytes, which are too few bits for the rows", what, view->len);
+        PyBuffer_Release(view);
+        return 0;
+    }
+    return 1;
+}
+
+PyDoc_STRVAR(add_doc, "add(rows, values, valid, bit_offset, order, bounds, cells): see fallback.Cells.add");
 
 static PyObject *Cells_add(PyObject *object, PyObject *arguments)
 {
     Cells *self = (Cells *)object;
     PyObject *values_object, *valid_object, *order_object, *bounds, *cells, *result = NULL;
-    long long rows;
-    if (!PyArg_ParseTuple(arguments, "LOOOOO", &rows, &values_object, &valid_object, &order_object, &bounds, &cells))
+    long long rows, bit_offset;
+    if (!PyArg_ParseTuple(arguments, "LOOLOOO", &rows, &values_object, &valid_object, &bit_offset, &order_object,
+                          &bounds, &cells))
         return NULL;
-    if (self->kind == TEXTS || self->kind == HASHES || rows < 0) {
-        PyErr_SetString(PyExc_ValueError, "hashed cells take add_hashed");
+    if (self->kind == TEXTS || self->kind == HASHES || rows < 0 || rows > INT64_MAX / 16
+        || bit_offset > INT64_MAX / 16) {
+        PyErr_SetString(PyExc_ValueError, "too many rows or fewer than none, or cells that take add_texts");
         return NULL;
     }
-    int64_t width = has_numbers(self->kind) ? 8 : 1;
-    int bare = self->kind == NULLS || self->kind == OBJECTS;
     Py_buffer values, valid, order;
-    if (!view_of(values_object, &values, "values", width, rows, bare)) return NULL;
-    if (view_of(valid_object, &valid, "valid", 1, rows, 1)) {
+    int bare = self->kind == NULLS || self->kind == OBJECTS;
+    if (self->kind == BOOLEANS) {
+        if (!bitmap_of(values_object, &values, "values", bit_offset, rows, 0)) return NULL;
+    } else if (!view_of(values_object, &values, "values", 8, rows, bare)) {
+        return NULL;
+    }
+    if (bitmap_of(valid_object, &valid, "valid", bit_offset, rows, 1)) {
         if (view_of(order_object, &order, "order", 8, -1, 1)) {
-            Chunk chunk = {.rows = rows, .values = values.buf, .valid = valid.buf, .order = order.buf};
+            Chunk chunk = {.rows = rows, .values = values.buf, .valid = valid.buf, .bit_offset = bit_offset,
+                           .order = order.buf};
             result = read_unlocked(self, &chunk, bounds, cells, order.obj ? order.len / 8 : rows);
             if (order.obj) PyBuffer_Release(&order);
         }
@@ -1270,49 +1424,44 @@ static PyObject *Cells_add(PyObject *object, PyObject *arguments)
     return result;
 }
 
-PyDoc_STRVAR(add_hashed_doc,
-             "add_hashed(rows, codes, coupons, keys, offsets, text, valid, order, bounds, cells): "
-             "see fallback.Cells.add_hashed");
+PyDoc_STRVAR(add_texts_doc,
+             "add_texts(rows, codes, offsets, text, valid, bit_offset, order, bounds, cells): "
+             "see fallback.Cells.add_texts");
 
-static PyObject *Cells_add_hashed(PyObject *object, PyObject *arguments)
+static PyObject *Cells_add_texts(PyObject *object, PyObject *arguments)
 {
     Cells *self = (Cells *)object;
-    enum { CODES, COUPONS, KEYS, OFFSETS, TEXT, VALID, ORDER, VIEWS };
-    PyObject *objects[VIEWS], *bounds, *cells, *result = NULL;
-    Py_buffer views[VIEWS];
-    long long rows;
-    if (!PyArg_ParseTuple(arguments, "LOOOOOOOOO", &rows, &objects[CODES], &objects[COUPONS], &objects[KEYS],
-                          &objects[OFFSETS], &objects[TEXT], &objects[VALID], &objects[ORDER], &bounds, &cells))
+    PyObject *codes_object, *offsets_object, *text_object, *valid_object, *order_object, *bounds, *cells;
+    PyObject *result = NULL;
+    long long rows, bit_offset;
+    if (!PyArg_ParseTuple(arguments, "LOOOOLOOO", &rows, &codes_object, &offsets_object, &text_object, &valid_object,
+                          &bit_offset, &order_object, &bounds, &cells))
         return NULL;
-    if ((self->kind != TEXTS && self->kind != HASHES) || rows < 0) {
-        PyErr_SetString(PyExc_ValueError, "only cells of texts and hashes take add_hashed");
+    if ((self->kind != TEXTS && self->kind != HASHES) || rows < 0 || rows > INT64_MAX / 16
+        || bit_offset > INT64_MAX / 16) {
+        PyErr_SetString(PyExc_ValueError, "too many rows or fewer than none, or cells that do not take texts");
         return NULL;
     }
-    int labelled = self->kind == TEXTS && self->room;
-    int held = 0;
-    int64_t places = 0;
-    static const char *const names[] = {"codes", "coupons", "keys", "offsets", "text", "valid", "order"};
-    static const int64_t widths[] = {8, 4, 8, 4, 1, 1, 8};
-    for (; held < VIEWS; held++) {
-        int optional = held == CODES || held >= VALID || (!labelled && held != COUPONS);
-        int64_t count = held == CODES || held == VALID ? rows : held == KEYS ? places : -1;
-        if (!view_of(objects[held], &views[held], names[held], widths[held], count, optional)) goto done;
-        if (held == COUPONS) places = views[COUPONS].len / 4;
+    Py_buffer codes, offsets, text, valid, order;
+    if (!view_of(codes_object, &codes, "codes", 8, rows, 1)) return NULL;
+    if (offsets_of(offsets_object, &offsets, codes.obj ? -1 : rows + 1)) {
+        if (view_of(text_object, &text, "text", 1, -1, 0)) {
+            if (bitmap_of(valid_object, &valid, "valid", bit_offset, rows, 1)) {
+                if (view_of(order_object, &order, "order", 8, -1, 1)) {
+                    Chunk chunk = {.rows = rows, .codes = codes.buf, .text = text.buf, .text_size = text.len,
+                                   .valid = valid.buf, .bit_offset = bit_offset, .order = order.buf};
+                    int size = (int)offsets.itemsize;
+                    chunk.offsets = (Offsets){offsets.buf, size, offsets.len / size};
+                    result = read_unlocked(self, &chunk, bounds, cells, order.obj ? order.len / 8 : rows);
+                    if (order.obj) PyBuffer_Release(&order);
+                }
+                if (valid.obj) PyBuffer_Release(&valid);
+            }
+            PyBuffer_Release(&text);
+        }
+        PyBuffer_Release(&offsets);
     }
-    Chunk chunk = {.rows = rows, .codes = views[CODES].buf, .coupons = views[COUPONS].buf, .keys = views[KEYS].buf,
-                   .places = places, .text = views[TEXT].buf, .text_size = views[TEXT].len,
-                   .valid = views[VALID].buf, .order = views[ORDER].buf};
-    int offset_size = views[OFFSETS].len == 8 * (places + 1) ? 8 : 4;
-    if (!chunk.codes && places != rows) {
-        PyErr_SetString(PyExc_ValueError, "without codes there is one coupon a row");
-    } else if (labelled && views[OFFSETS].len != offset_size * (places + 1)) {
-        PyErr_SetString(PyExc_ValueError, "there is one offset more than there are texts, in 4 or 8 bytes");
-    } else {
-        chunk.offsets = (Offsets){views[OFFSETS].buf, offset_size, places + 1};
-        result = read_unlocked(self, &chunk, bounds, cells, views[ORDER].obj ? views[ORDER].len / 8 : rows);
-    }
-done:
-    while (held--) if (views[held].obj) PyBuffer_Release(&views[held]);
+    if (codes.obj) PyBuffer_Release(&codes);
     return result;
 }
 
@@ -1321,10 +1470,10 @@ static PyObject *optional_double(int present, double value)
     return present ? PyFloat_FromDouble(value) : Py_NewRef(Py_None);
 }
 
-/* What a cell has seen, without changing it: the pending numbers are sorted, which changes nothing. */
-static PyObject *report(const Cells *self, Cell *cell, int64_t number)
+/* What a cell has seen, without changing it. */
+static PyObject *report(const Cells *self, const Cell *cell, int64_t number)
 {
-    Cell seen = *cell; /* moments and extremes with the pending numbers; the arrays remain those of the cell */
+    Cell seen = *cell; /* will sum up the pending numbers too; the arrays remain those of the cell */
     Kll kll = {0};
     double found[QUANTILES] = {0};
     PyObject *kll_bytes = Py_None, *hll_bytes = Py_None, *items = Py_None, *result = NULL;
@@ -1336,8 +1485,9 @@ static PyObject *report(const Cells *self, Cell *cell, int64_t number)
         if (!trouble && seen.pending_count) {
             uint64_t *keys = malloc((size_t)seen.pending_count * 16);
             if (keys) {
-                settle(self, &seen, keys, keys + seen.pending_count);
-                trouble = absorb(&kll, self->kll_k, seen.pending, seen.pending_count);
+                int64_t count = seen.pending_count;
+                summarise(self->kind, &seen, seen.pending, count);
+                trouble = absorb(&kll, self->kll_k, sorted(seen.pending, count, keys, keys + count), count, 0);
             } else {
                 trouble = NO_MEMORY;
             }
@@ -1357,15 +1507,19 @@ static PyObject *report(const Cells *self, Cell *cell, int64_t number)
     }
     if (kll_bytes && hll_bytes && items) {
         int counted = !seen.registers && has_hashes(self->kind); /* few distinct values are counted exactly */
-        result = Py_BuildValue(
-            "LLLLLLLLddNNOOONNNNNNNN", (long long)number, (long long)seen.rows, (long long)seen.nulls,
-            (long long)seen.nans, (long long)seen.above, (long long)seen.below, (long long)seen.trues,
-            (long long)seen.moment_count, seen.mean, seen.second, optional_double(kll.n > 0, seen.least),
-            optional_double(kll.n > 0, seen.most), kll_bytes, hll_bytes, items,
-            optional_double(counted, (double)seen.coupon_count), optional_double(kll.n > 0, found[0]),
-            optional_double(kll.n > 0, found[1]), optional_double(kll.n > 0, found[2]),
-            optional_double(kll.n > 0, found[3]), optional_double(kll.n > 0, found[4]),
-            optional_double(kll.n > 0, found[5]), optional_double(kll.n > 0, found[6]));
+        PyObject *ranked = PyTuple_New(QUANTILES);
+        for (int i = 0; ranked && i < QUANTILES; i++) {
+            PyObject *quantile = optional_double(kll.n > 0, found[i]);
+            if (!quantile) Py_CLEAR(ranked);
+            else PyTuple_SET_ITEM(ranked, i, quantile);
+        }
+        long long moment_count = self->kind == TIMES ? 0 : seen.number_count;
+        result = Py_BuildValue("L(LLLLLLLddNNOOO)NN", (long long)number, (long long)seen.rows, (long long)seen.nulls,
+                               (long long)seen.nans, (long long)seen.above, (long long)seen.below,
+                               (long long)seen.trues, moment_count, seen.mean, seen.second,
+                               optional_double(kll.n > 0, seen.least), optional_double(kll.n > 0, seen.most),
+                               kll_bytes, hll_bytes, items,
+                               optional_double(counted, (double)seen.coupon_count), ranked);
     }
     clear_kll(&kll);
     Py_XDECREF(kll_bytes);
@@ -1403,7 +1557,7 @@ static PyObject *Cells_new(PyTypeObject *type, PyObject *arguments, PyObject *ke
     int kind = 0, kinds = (int)(sizeof kind_names / sizeof *kind_names);
     while (kind < kinds && strcmp(kind_name, kind_names[kind])) kind++;
     if (kind == kinds || kll_k < MIN_WIDTH || kll_k > UINT16_MAX || lg_k < 4 || lg_k > 21 || room < 0
-        || room > 1 << 24 || block < 1 || block > 1 << 24) {
+        || room > 1 << 24 || block < 4 || block % 4 || block > 1 << 24) {
         PyErr_SetString(PyExc_ValueError, "an unknown kind, or a setting out of range");
         return NULL;
     }
@@ -1431,7 +1585,7 @@ static void Cells_dealloc(PyObject *object)
 }
 
 static PyMethodDef Cells_methods[] = {{"add", Cells_add, METH_VARARGS, add_doc},
-                                      {"add_hashed", Cells_add_hashed, METH_VARARGS, add_hashed_doc},
+                                      {"add_texts", Cells_add_texts, METH_VARARGS, add_texts_doc},
                                       {"finish", Cells_finish, METH_NOARGS, finish_doc},
                                       {NULL, NULL, 0, NULL}};
 
@@ -1445,68 +1599,19 @@ static PyTypeObject CellsType = {
     .tp_methods = Cells_methods,
 };
 
-static int hash_all(Offsets offsets, const uint8_t *text, int64_t text_size, uint8_t *coupons, uint8_t *keys,
-                    int64_t *longest)
-{
-    *longest = 0;
-    int64_t start = offset_at(offsets, 0);
-    for (int64_t i = 0; i + 1 < offsets.count; i++) {
-        int64_t stop = offset_at(offsets, i + 1);
-        if (start < 0 || stop < start || stop > text_size) return BAD_OFFSET;
-        Hash hash = hash_bytes(text + start, stop - start);
-        uint32_t coupon = coupon_of(hash);
-        memcpy(coupons + 4 * i, &coupon, 4);
-        memcpy(keys + 8 * i, &hash.first, 8);
-        if (stop - start > *longest) *longest = stop - start;
-        start = stop;
-    }
-    return FINE;
-}
-
-PyDoc_STRVAR(hash_texts_doc, "hash_texts(offsets, text, coupons, keys) -> longest: see fallback.hash_texts");
-
-static PyObject *hash_texts(PyObject *Py_UNUSED(module), PyObject *arguments)
-{
-    PyObject *offsets_object, *text_object, *result = NULL;
-    Py_buffer offsets, text, coupons, keys;
-    if (!PyArg_ParseTuple(arguments, "OOw*w*", &offsets_object, &text_object, &coupons, &keys)) return NULL;
-    int64_t count = coupons.len / 4, longest = 0;
-    if (view_of(text_object, &text, "text", 1, -1, 0)) {
-        if (view_of(offsets_object, &offsets, "offsets", 4, -1, 0)) {
-            int size = offsets.len == 8 * (count + 1) ? 8 : 4;
-            if (coupons.len % 4 || keys.len != 8 * count || offsets.len != size * (count + 1)) {
-                PyErr_SetString(PyExc_ValueError, "coupons and keys have one place for each text");
-            } else {
-                int trouble;
-                Py_BEGIN_ALLOW_THREADS
-                trouble = hash_all((Offsets){offsets.buf, size, count + 1}, text.buf, text.len, coupons.buf,
-                                   keys.buf, &longest);
-                Py_END_ALLOW_THREADS
-                result = trouble ? raise(trouble) : PyLong_FromLongLong(longest);
-            }
-            PyBuffer_Release(&offsets);
-        }
-        PyBuffer_Release(&text);
-    }
-    PyBuffer_Release(&coupons);
-    PyBuffer_Release(&keys);
-    return result;
-}
-
-static PyMethodDef functions[] = {{"hash_texts", hash_texts, METH_VARARGS, hash_texts_doc}, {NULL, NULL, 0, NULL}};
-
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_kernels",
     .m_doc = "The hot loops of profiling, compiled. `fallback` is the same in numpy.",
     .m_size = -1,
-    .m_methods = functions,
 };
 
 PyMODINIT_FUNC PyInit__kernels(void)
 {
     if (PyType_Ready(&CellsType) < 0) return NULL;
     PyObject *created = PyModule_Create(&module);
-    if (created && PyModule_AddObjectRef(created, "Cells", (PyObject *)&CellsType) < 0) Py_CLEAR(created);
+    if (created && (PyModule_AddObjectRef(created, "Cells", (PyObject *)&CellsType) < 0
+                    || PyModule_AddIntMacro(created, REVISION) < 0))
+        Py_CLEAR(created);
     return created;
 }

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring_pipeline.profiling import engine
-from monitoring_pipeline.profiling.fallback import Report
+from monitoring_pipeline.profiling.fallback import REPORTED, Cells, Report
 from monitoring_pipeline.profiling.profile import ColumnProfile, merge_profiles
+from monitoring_pipeline.profiling.sketches import native
 from monitoring_pipeline.profiling.values import Kind, Values
 
 
@@ -58,33 +59,20 @@ class ColumnBuilder:
 
     def __init__(self, overall: CellSettings, segment: CellSettings) -> None:
         self._overall, self._segment = overall, segment
-        self._cells: dict[tuple[str, Kind, CellSettings], engine.Cells] = {}
+        self._cells: dict[tuple[str, Kind, CellSettings], Cells] = {}
 
     def update(self, values: Values, everywhere: Sequence[Groups]) -> None:
         """Take one chunk of values, whose rows the groups assign to cells; the first ones to the overall segment."""
         for place, groups in enumerate(everywhere):
             cells = self._cells_of(values, self._segment if place else self._overall)
-            where = (values.valid, groups.order, groups.bounds, groups.cells)
-            if values.hashed is None:
+            where = (values.valid, values.bit_offset, groups.order, groups.bounds, groups.cells)
+            if values.texts is None:
                 cells.add(values.rows, values.data, *where)
             else:
-                hashed = values.hashed
-                cells.add_hashed(
-                    values.rows,
-                    values.codes,
-                    hashed.coupons,
-                    hashed.keys,
-                    hashed.offsets,
-                    hashed.text,
-                    *where,
-                )
+                cells.add_texts(values.rows, values.codes, values.texts.offsets, values.texts.data, *where)
 
     def profiles(self) -> Iterator[tuple[int, ColumnProfile]]:
         """What has been seen so far, by cell."""
-        if len(self._cells) == 1:
-            ((_, kind, _), cells), *_ = self._cells.items()
-            yield from (_profile(report, kind) for report in cells.finish())
-            return
         found: dict[int, list[ColumnProfile]] = {}
         for (_, kind, _), cells in self._cells.items():
             for report in cells.finish():
@@ -93,7 +81,7 @@ class ColumnBuilder:
         for number, profiles in found.items():
             yield number, merge_profiles(profiles)
 
-    def _cells_of(self, values: Values, settings: CellSettings) -> engine.Cells:
+    def _cells_of(self, values: Values, settings: CellSettings) -> Cells:
         key = (values.store, values.kind, settings)
         cells = self._cells.get(key)
         if cells is None:
@@ -107,48 +95,20 @@ class ColumnBuilder:
         return cells
 
 
-_TYPE_COUNTS = {kind: f"t_{kind}" for kind in Kind}
-
-
 def _profile(report: Report, kind: Kind) -> tuple[int, ColumnProfile]:
-    (
-        number,
-        n,
-        n_null,
-        n_nan,
-        n_pos_inf,
-        n_neg_inf,
-        n_true,
-        m_n,
-        mean,
-        m2,
-        least,
-        most,
-        kll,
-        hll,
-        frequent_items,
-        exactly,
-        *quantiles,
-    ) = report
-    profile = ColumnProfile(
-        n=n,
-        n_null=n_null,
-        n_nan=n_nan,
-        n_pos_inf=n_pos_inf,
-        n_neg_inf=n_neg_inf,
-        n_true=n_true,
-        m_n=m_n,
-        mean=mean,
-        m2=m2,
-        min=least,
-        max=most,
-        kll=kll,
-        hll=hll,
-        frequent_items=frequent_items,
-        **{_TYPE_COUNTS[kind]: n - n_null},
-    )
+    number, reported, exactly, quantiles = report
+    profile = ColumnProfile.__new__(ColumnProfile)
+    # As `__init__` would, whose twenty calls of `object.__setattr__` cost more than the profile itself.
+    fields = vars(profile)
+    fields.update(_EMPTY)
+    fields.update(zip(REPORTED, reported, strict=True))
+    valid = fields[_TYPE_COUNTS[kind]] = profile.n - profile.n_null
     distinct: tuple[float | None, ...] = (exactly,) * 3
-    if exactly is None and hll is not None:
-        distinct = profile.distinct()
-    vars(profile)["derived"] = (*distinct, *quantiles)  # so that nobody reads the images again
+    if exactly is None and profile.hll is not None:
+        distinct = tuple(min(bound, float(valid)) for bound in native.hll_estimate(profile.hll))
+    fields["derived"] = (*distinct, *quantiles)  # so that nobody has to read the images again
     return number, profile
+
+
+_EMPTY = dict(vars(ColumnProfile()))
+_TYPE_COUNTS = {kind: f"t_{kind}" for kind in Kind}

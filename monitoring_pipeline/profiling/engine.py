@@ -5,13 +5,15 @@ Both give the same profiles, byte for byte.
 
 from __future__ import annotations
 
+from monitoring_pipeline.profiling import fallback
+
+Cells: type[fallback.Cells] = fallback.Cells
+COMPILED = False
+
 try:
-    from monitoring_pipeline.profiling._kernels import Cells, hash_texts
-
-    COMPILED = True
+    from monitoring_pipeline.profiling import _kernels
 except ImportError:
-    from monitoring_pipeline.profiling.fallback import Cells, hash_texts
-
-    COMPILED = False
-
-__all__ = ["COMPILED", "Cells", "hash_texts"]
+    pass
+else:
+    if _kernels.REVISION == fallback.REVISION:  # otherwise updated, but not built again
+        Cells, COMPILED = _kernels.Cells, True

@@ -12,41 +12,51 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitoring_pipeline.profiling import kernels
 from monitoring_pipeline.profiling.sketches import FrequentItems, Hll, Kll, frequent_items
 
-Report = tuple[
-    int,  # number of the cell
-    int,  # rows
-    int,  # nulls
-    int,  # NaN
-    int,  # ∞
-    int,  # −∞
-    int,  # true
-    int,  # numbers in the moments
-    float,  # their mean
-    float,  # their sum of squared deviations
-    float | None,  # minimum
-    float | None,  # maximum
-    bytes | None,  # KLL image
-    bytes | None,  # HLL image
-    bytes | None,  # image of the frequent items
-    float | None,  # distinct values, while they are counted exactly
-    float | None,  # quantiles 5, 25, 50, 75, 90, 95, 99
-    float | None,
-    float | None,
-    float | None,
-    float | None,
-    float | None,
-    float | None,
-]
-"""What a cell has seen."""
+REVISION = 1
+"""Of the interface and of what is computed; a compiled engine of another revision is not used."""
+
+Buffer = NDArray | pa.Buffer | bytes
+"""Memory that is read where it lies."""
+
+Offsets = NDArray[np.int32 | np.int64]
+"""Where each of some texts begins in a buffer, and where the last one ends."""
+
+Report = tuple[int, tuple[int | float | bytes | None, ...], float | None, tuple[float | None, ...]]
+"""What a cell has seen: its number; what `REPORTED` names; distinct values while they are counted exactly; quantiles.
+
+The quantiles are 5, 25, 50, 75, 90, 95 and 99.
+"""
+
+REPORTED = (
+    "n",
+    "n_null",
+    "n_nan",
+    "n_pos_inf",
+    "n_neg_inf",
+    "n_true",
+    "m_n",
+    "mean",
+    "m2",
+    "min",
+    "max",
+    "kll",
+    "hll",
+    "frequent_items",
+)
+"""The fields of a column profile that a cell knows; images of sketches it does not keep are None."""
 
 _NUMBERS = frozenset({"double", "integer", "unsigned", "time"})
 _WITH_ITEMS = frozenset({"integer", "unsigned", "boolean", "text"})
 _KINDS = _NUMBERS | _WITH_ITEMS | {"hash", "null", "object"}
+SHOWN = 128  # characters of a text that are told apart and shown as an item
+_LONG = 1024  # bytes
+_SAMPLED_FROM = 1 << 18  # after so many numbers of a cell, quantiles take one of each four
 _QUANTILES = tuple(percent / 100 for percent in (5, 25, 50, 75, 90, 95, 99))
 
 
@@ -56,7 +66,7 @@ class Cells:
     `kind`: "double", "integer" (64 bits, signed), "unsigned", "time" (signed microseconds, without moments),
     "boolean", "text", "hash" (only distinct values are counted), "null" or "object" (only rows are counted).
     `kll_k`, `lg_k`: accuracy of quantiles and distinct values. `room`: how many values are counted on their own
-    before the rare ones are dropped; 0: none. `block`: how many numbers are sketched together.
+    before the rare ones are dropped; 0: none. `block`: how many numbers are sketched together, a multiple of 4.
     """
 
     def __init__(self, kind: str, *, kll_k: int, lg_k: int, room: int, block: int) -> None:
@@ -70,8 +80,9 @@ class Cells:
     def add(
         self,
         rows: int,
-        values: NDArray | None,
-        valid: NDArray[np.bool_] | None,
+        values: Buffer | None,
+        valid: Buffer | None,
+        bit_offset: int,
         order: NDArray[np.int64] | None,
         bounds: NDArray[np.int64],
         cells: NDArray[np.int64],
@@ -79,63 +90,71 @@ class Cells:
     ) -> None:
         """Take a chunk of `rows` rows.
 
-        `values`: (rows,) float64, int64, uint64 or bool, as the kind demands; None of nulls and objects. `valid`:
-        (rows,) bool, None where nothing is missing. `order`: rows, group by group; None where they already stand
-        so. `bounds`: (groups + 1,), where in `order` each group starts; `cells`: (groups,), the cell of each.
+        `values`: (rows,) float64, int64 or uint64, as the kind demands, or a bitmap of booleans; None of nulls and
+        objects. `valid`: a bitmap, None where nothing is missing; both bitmaps begin at `bit_offset`. `order`: rows,
+        group by group; None where they already stand so. `bounds`: (groups + 1,), where in `order` each group starts;
+        `cells`: (groups,), the cell of each.
         """
-        groups = _Groups(rows, valid, order, bounds, [self._cell(number) for number in cells.tolist()])
-        groups.count_rows()
-        if values is None:
-            return
-        found = groups.arrange(values)
+        groups = self._groups(rows, valid, bit_offset, order, bounds, cells)
         if self._kind == "boolean":
-            for cell, truths in groups.split(found):
+            for cell, truths in groups.split(groups.arrange(_bits(values, rows, bit_offset))):
                 cell.add_truths(truths)
+        elif values is None:
+            return
         elif self._kind == "double":
-            bits = kernels.canonical_bits(found.astype(np.float64, copy=False))
-            self._add_coupons(groups, kernels.coupons(kernels.murmur_words(bits)))
-            for cell, numbers in groups.split(found):
-                cell.add_doubles(numbers)
+            numbers = groups.arrange(np.frombuffer(values, np.float64))
+            self._add_coupons(groups, kernels.coupons(kernels.murmur_words(kernels.canonical_bits(numbers))))
+            for cell, found in groups.split(numbers):
+                cell.add_doubles(found)
         else:
-            bits = found.view(np.uint64)
+            bits = groups.arrange(np.frombuffer(values, np.uint64))
             self._add_coupons(groups, kernels.coupons(kernels.murmur_words(bits)))
             for cell, words in groups.split(bits):
-                cell.add_numbers((words if self._kind == "unsigned" else words.view(np.int64)).astype(np.float64))
+                whole = words if self._kind == "unsigned" else words.view(np.int64)
+                cell.numbers.add(whole.astype(np.float64))
                 if self._room and self._kind in _WITH_ITEMS:
                     cell.counter.add(words)
 
-    def add_hashed(
+    def add_texts(
         self,
         rows: int,
         codes: NDArray[np.int64] | None,
-        coupons: NDArray[np.uint32],
-        keys: NDArray[np.uint64] | None,
-        offsets: NDArray[np.int32] | NDArray[np.int64] | None,
-        text: NDArray[np.uint8] | None,
-        valid: NDArray[np.bool_] | None,
+        offsets: Offsets,
+        text: NDArray[np.uint8],
+        valid: Buffer | None,
+        bit_offset: int,
         order: NDArray[np.int64] | None,
         bounds: NDArray[np.int64],
         cells: NDArray[np.int64],
         /,
     ) -> None:
-        """Take a chunk of texts or hashes.
+        """Take a chunk of texts or byte strings.
 
-        `codes`: (rows,) places among the hashed values; None where those are the rows. `coupons`, `keys`: (places,)
-        as from `hash_texts`; `offsets`: (places + 1,) in `text`, where each begins. Only texts need keys and text.
-        The rest is as in `add`.
+        `offsets`: (texts + 1,), where in `text`, UTF-8, each text begins. `codes`: (rows,) places among the texts;
+        None where there is one text a row. The rest is as in `add`.
         """
-        groups = _Groups(rows, valid, order, bounds, [self._cell(number) for number in cells.tolist()])
-        groups.count_rows()
+        groups = self._groups(rows, valid, bit_offset, order, bounds, cells)
         places = groups.arrange(np.arange(rows) if codes is None else codes)
+        used, places = np.unique(places, return_inverse=True)
+        starts, lengths = offsets[used].astype(np.int64), np.diff(offsets)[used].astype(np.int64)
+        first, second = _hash_texts(starts, lengths, text)
+        coupons = kernels.coupons((first, second))
         self._add_coupons(groups, coupons[places])
-        if not self._room or self._kind != "text" or keys is None or offsets is None or text is None:
+        if not self._room or self._kind != "text":
             return
-        for cell, found in groups.split(places):
-            cell.counter.add(keys[found])
-        fresh, first = np.unique(keys[places], return_index=True)
-        for key, place in zip(fresh.tolist(), places[first].tolist(), strict=True):
+        shown = {
+            place: _shown(text[starts[place] : starts[place] + lengths[place]].tobytes())
+            for place in np.flatnonzero(lengths > SHOWN).tolist()
+        }
+        for place, beginning in shown.items():
+            at = np.zeros(1, np.int64), np.array([len(beginning)])
+            first[place] = kernels.murmur_bytes(*at, np.frombuffer(beginning, np.uint8))[0][0]
+        for cell, found in groups.split(first[places]):
+            cell.counter.add(found)
+        for place, key in enumerate(first.tolist()):
             if key not in self._labels:
-                self._labels[key] = text[offsets[place] : offsets[place + 1]].tobytes()
+                whole = text[starts[place] : starts[place] + lengths[place]]
+                self._labels[key] = shown.get(place) or whole.tobytes()
         if len(self._labels) > 4 * self._room * len(self._cells):
             counted = {key for cell in self._cells.values() for key in cell.counter.keys.tolist()}
             self._labels = {key: label for key, label in self._labels.items() if key in counted}
@@ -143,6 +162,20 @@ class Cells:
     def finish(self) -> list[Report]:
         """What each cell has seen so far, by number; more may follow."""
         return [self._report(number, cell) for number, cell in sorted(self._cells.items())]
+
+    def _groups(
+        self,
+        rows: int,
+        valid: Buffer | None,
+        bit_offset: int,
+        order: NDArray[np.int64] | None,
+        bounds: NDArray[np.int64],
+        cells: NDArray[np.int64],
+    ) -> _Groups:
+        mask = None if valid is None else _bits(valid, rows, bit_offset)
+        groups = _Groups(mask, order, bounds, [self._cell(number) for number in cells.tolist()])
+        groups.count_rows()
+        return groups
 
     def _cell(self, number: int) -> _Cell:
         cell = self._cells.get(number)
@@ -164,11 +197,7 @@ class Cells:
         extremes = (kll.minimum, kll.maximum) if kll.n else (None, None)
         items = self._items(cell)
         coupons = cell.hll.coupons if self._kind != "object" else None
-        quantiles: list[float | None] = [None] * len(_QUANTILES)
-        if kll.n:
-            quantiles = [*kll.quantiles(_QUANTILES).tolist()]
-        return (
-            number,
+        reported = (
             cell.rows,
             cell.nulls,
             cell.nans,
@@ -180,9 +209,10 @@ class Cells:
             kll.to_image() if is_number else None,
             cell.hll.to_image() if self._kind != "object" else None,
             None if items is None else items.to_image(),
-            None if coupons is None else float(len(coupons)),
-            *quantiles,
-        )  # type: ignore[return-value]  # the lengths of the starred parts are fixed
+        )
+        exactly = None if coupons is None else float(len(coupons))
+        nothing: tuple[float | None, ...] = (None,) * len(_QUANTILES)
+        return number, reported, exactly, tuple(kll.quantiles(_QUANTILES).tolist()) if kll.n else nothing
 
     def _items(self, cell: _Cell) -> FrequentItems | None:
         if not self._room or self._kind not in _WITH_ITEMS:
@@ -202,25 +232,26 @@ class Cells:
         return FrequentItems.of(pairs, total=cell.counter.total, offset=offset)
 
 
-def hash_texts(
-    offsets: NDArray[np.int32] | NDArray[np.int64],
-    text: NDArray[np.uint8],
-    coupons: NDArray[np.uint32],
-    keys: NDArray[np.uint64],
-    /,
-) -> int:
-    """Hash byte strings that lie one after the other; returns the length of the longest.
+def _bits(bitmap: Buffer | None, rows: int, bit_offset: int) -> NDArray[np.bool_]:
+    """Arrow's bitmaps: the lowest bit comes first."""
+    octets = np.frombuffer(bitmap or b"", np.uint8)
+    return np.unpackbits(octets, bitorder="little")[bit_offset : bit_offset + rows].view(np.bool_)
 
-    `offsets`: (n + 1,) in `text`. Fills `coupons` and `keys`, (n,): the HLL coupon of each string, and the first half
-    of its hash. The vectorised hash costs as many steps as its longest string has blocks, so long ones go apart.
-    """
-    starts, lengths = offsets[:-1].astype(np.int64), np.diff(offsets).astype(np.int64)
-    far = lengths > 1024
+
+def _hash_texts(
+    starts: NDArray[np.int64], lengths: NDArray[np.int64], text: NDArray[np.uint8]
+) -> kernels.Hashes:
+    """The vectorised hash costs as many steps as its longest string has blocks, so long ones go apart."""
+    first, second = np.empty(len(starts), np.uint64), np.empty(len(starts), np.uint64)
+    far = lengths > _LONG
     for chosen in (np.flatnonzero(~far), np.flatnonzero(far)):
         if len(chosen):
-            hashes = kernels.murmur_bytes(starts[chosen], lengths[chosen], text)
-            coupons[chosen], keys[chosen] = kernels.coupons(hashes), hashes[0]
-    return int(lengths.max(initial=0))
+            first[chosen], second[chosen] = kernels.murmur_bytes(starts[chosen], lengths[chosen], text)
+    return first, second
+
+
+def _shown(text: bytes) -> bytes:
+    return text.decode()[:SHOWN].encode()
 
 
 class _Groups:
@@ -228,17 +259,14 @@ class _Groups:
 
     def __init__(
         self,
-        rows: int,
         valid: NDArray[np.bool_] | None,
         order: NDArray[np.int64] | None,
         bounds: NDArray[np.int64],
         cells: list[_Cell],
     ) -> None:
         self._order, self._cells, self._all = order, cells, bounds
-        self._kept = None if valid is None else (valid if order is None else valid[order])
+        self._kept = valid if valid is None or order is None else valid[order]
         self._bounds = bounds if self._kept is None else kernels.true_before(self._kept, bounds)
-        if rows < 0:
-            raise ValueError("rows must not be negative")
 
     def arrange(self, array: NDArray) -> NDArray:
         """Row values, group by group."""
@@ -284,9 +312,6 @@ class _Cell:
             self.above += int(np.count_nonzero(values == np.inf))
             self.below += int(np.count_nonzero(values == -np.inf))
             values = values[finite]
-        self.add_numbers(values)
-
-    def add_numbers(self, values: NDArray[np.float64]) -> None:
         self.numbers.add(values)
 
 
@@ -306,14 +331,14 @@ class _Numbers:
             self._moments, self._kll = self._with(waiting[start : start + self._block])
         self._waiting = waiting[whole:]
 
-    def seen(self) -> tuple[tuple[int, float, float], Kll]:
+    def seen(self) -> tuple[kernels.Moments, Kll]:
         return self._with(self._waiting) if len(self._waiting) else (self._moments, self._kll)
 
-    def _with(self, block: NDArray[np.float64]) -> tuple[tuple[int, float, float], Kll]:
-        moments = self._moments
-        if self._with_moments:
-            moments = kernels.add_moments(moments, np.sort(block))
-        return moments, self._kll.absorb(block)
+    def _with(self, block: NDArray[np.float64]) -> tuple[kernels.Moments, Kll]:
+        moments = kernels.add_moments(self._moments, block) if self._with_moments else self._moments
+        # From here on a sample errs much less than the sketch itself.
+        sampled = self._kll.n >= _SAMPLED_FROM and len(block) == self._block
+        return moments, self._kll.absorb(block, sampled=sampled)
 
 
 @dataclass(eq=False)

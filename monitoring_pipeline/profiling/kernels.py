@@ -167,7 +167,7 @@ Moments = tuple[int, float, float]
 
 
 def add_moments(moments: Moments, block: NDArray[np.float64]) -> Moments:
-    """Moments of what was seen before together with one non-empty sorted block of finite values.
+    """Moments of what was seen before together with one non-empty block of finite values.
 
     The formula of Chan, Golub and LeVeque (1979). A mean is always finite; squares that do not fit in a double give an
     infinite second moment. Equal values have exactly that mean and no spread.
@@ -186,8 +186,9 @@ def add_moments(moments: Moments, block: NDArray[np.float64]) -> Moments:
 
 
 def _block_moments(values: NDArray[np.float64]) -> tuple[float, float]:
-    if values[0] == values[-1]:
-        return float(values[0]), 0.0
+    least = values.min()
+    if least == values.max():
+        return float(least), 0.0
     with np.errstate(over="ignore", invalid="ignore"):
         mean = _lane_sum(values) / len(values)
         if not math.isfinite(mean):
@@ -206,9 +207,7 @@ def _lane_sum(terms: NDArray[np.float64]) -> float:
     return total
 
 
-def combine_moments(
-    counts: Sequence[int], means: Sequence[float], seconds: Sequence[float]
-) -> Moments:
+def combine_moments(counts: Sequence[int], means: Sequence[float], seconds: Sequence[float]) -> Moments:
     """Count, mean and sum of squared deviations of several groups together.
 
     The many-way form of Chan, Golub and LeVeque (1979), summed without rounding error (`math.fsum`), so that the
@@ -252,14 +251,27 @@ def halve(
     odd = len(items) & 1
     # Wraps around on purpose: a sum is the same for every order and, unlike xor, does not cancel duplicates.
     drawn = int(np.add.reduce(items.view(np.uint64), dtype=np.uint64)) + weight * 0x9E3779B97F4A7C15 + level
-    return items[:odd], items[odd + (_splitmix(drawn & _MASK64) & 1) :: 2]
+    coin = int(_splitmix(np.array([drawn & _MASK64], np.uint64))[0]) & 1
+    return items[:odd], items[odd + coin :: 2]
 
 
-def _splitmix(state: int) -> int:
-    state = (state + 0x9E3779B97F4A7C15) & _MASK64
-    state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK64
-    state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK64
-    return state ^ (state >> 31)
+def one_of_four(values: NDArray[np.float64], *, seen: int) -> NDArray[np.float64]:
+    """One of each four consecutive values, drawn by their place; it stands for all four.
+
+    `values`: (4 m,); `seen`: how many came before. Returns (m,).
+    """
+    groups = values.reshape(-1, 4)
+    places = np.arange(len(groups), dtype=np.uint64)
+    drawn = _splitmix(places + np.uint64((seen * 0x9E3779B97F4A7C15) & _MASK64)) >> np.uint64(62)
+    return groups[places, drawn]
+
+
+def _splitmix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The generator SplitMix64: a counter in, well mixed bits out."""
+    state = state + np.uint64(0x9E3779B97F4A7C15)
+    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return state ^ (state >> np.uint64(31))
 
 
 # --- counting --------------------------------------------------------------------------------------------------

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 
 from monitoring_pipeline.errors import UsageError
 from monitoring_pipeline.profiling import kernels, wire
+from monitoring_pipeline.profiling.performance import PERFORMANCE, Performance, merge_performance
 from monitoring_pipeline.profiling.sketches import FrequentItems, Hll, Kll
+from monitoring_pipeline.segments import OVERALL
 
 COUNTS: Final = (
     "n",
@@ -98,17 +100,13 @@ class ColumnProfile:
     def scalars(self) -> dict[str, float | None]:
         """Every number of `SCALARS`; None where there is none (and where it does not fit into a double)."""
         found: dict[str, float | None] = {name: getattr(self, name) for name in COUNTS}
-        found |= {
-            "n_columns": None,
-            "m_n": self.m_n,
-            "mean": None,
-            "m2": None,
-            "min": self.min,
-            "max": self.max,
-        }
-        if self.m_n:
-            found |= {"mean": self.mean, "m2": self.m2 if math.isfinite(self.m2) else None}
-        return found | dict(zip(DERIVED, self.derived, strict=True))
+        found["n_columns"] = None
+        found["m_n"] = self.m_n
+        found["mean"] = self.mean if self.m_n else None
+        found["m2"] = self.m2 if self.m_n and math.isfinite(self.m2) else None
+        found["min"], found["max"] = self.min, self.max
+        found.update(zip(DERIVED, self.derived, strict=True))
+        return found
 
     @cached_property
     def derived(self) -> tuple[float | None, ...]:
@@ -273,12 +271,15 @@ class DatasetProfile:
     """A dataset's batch: rows and column profiles of each segment, the overall segment "" among them.
 
     `rows`: by segment key; `columns`: by segment key and column name; `folded_segments`: how many segments were
-    counted together under "(other)" because there were too many (after a merge: at least so many).
+    counted together under "(other)" because there were too many (after a merge: at least so many). `components`: by
+    segment key, what is known of its rows beyond their columns, such as the performance of predictions, by name and
+    version.
     """
 
     rows: Mapping[str, int] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, ColumnProfile]] = field(default_factory=dict)
     folded_segments: int = 0
+    components: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
 
     def merge(self, other: DatasetProfile) -> DatasetProfile:
         """The profile of both together."""
@@ -289,6 +290,11 @@ class DatasetProfile:
         known: dict[str, float | None] = dict.fromkeys(SCALARS)
         return known | {"n": self.rows[segment], "n_columns": len(self.columns.get(segment, {}))}
 
+    def performance(self, segment: str = OVERALL) -> Performance | None:
+        """Predictions against outcomes in a segment; None where there are none. Raises ProfileError when damaged."""
+        image = self.components.get(segment, {}).get(PERFORMANCE)
+        return None if image is None else Performance.from_bytes(image)
+
     def to_bytes(self) -> bytes:
         """The whole profile, sealed; each segment is compressed on its own."""
         parts = [struct.pack("<QI", self.folded_segments, len(self.rows))]
@@ -297,6 +303,8 @@ class DatasetProfile:
             records = [
                 wire.chunk(name.encode()) + wire.chunk(columns[name]._record()) for name in sorted(columns)
             ]
+            own = self.components.get(key)
+            records += [wire.pack_components(own)] if own else []
             body = struct.pack("<QI", self.rows[key], len(columns)) + b"".join(records)
             parts += [wire.chunk(key.encode()), wire.chunk(wire.seal(_SEGMENT_MAGIC, body))]
         return wire.seal(_DATASET_MAGIC, b"".join(parts), compress=False)
@@ -306,7 +314,7 @@ class DatasetProfile:
         """Inverse of `to_bytes`. Raises ProfileError that names what is wrong."""
         what = "dataset profile"
         reader = wire.Reader(wire.unseal(_DATASET_MAGIC, data, what=what, limit=_DATASET_LIMIT), what=what)
-        folded, rows, columns = reader.long(), {}, {}
+        folded, rows, columns, components = reader.long(), {}, {}, {}
         for _ in range(reader.number()):
             key = reader.text()
             what_segment = f"{what}, segment {key!r}"
@@ -316,9 +324,11 @@ class DatasetProfile:
             columns[key] = {
                 inner.text(): ColumnProfile._from_record(inner.chunk()) for _ in range(inner.number())
             }
+            if inner.left:
+                components[key] = wire.unpack_components(inner)
             inner.finish()
         reader.finish()
-        return cls(rows, columns, folded)
+        return cls(rows, columns, folded, components)
 
 
 def merge_datasets(profiles: Iterable[DatasetProfile]) -> DatasetProfile:
@@ -333,7 +343,17 @@ def merge_datasets(profiles: Iterable[DatasetProfile]) -> DatasetProfile:
             name: merge_profiles(table[name] for table in tables if name in table) for name in names
         }
     rows = {key: sum(part.rows.get(key, 0) for part in parts) for key in keys}
-    return DatasetProfile(rows, columns, max((part.folded_segments for part in parts), default=0))
+    folded = max((part.folded_segments for part in parts), default=0)
+    components = {key: found for key in keys if (found := _merged_components(parts, key))}
+    return DatasetProfile(rows, columns, folded, components)
+
+
+def _merged_components(parts: Sequence[DatasetProfile], key: str) -> dict[str, bytes]:
+    """What is known merges; of what is not, only that of the one part with any rows stays true."""
+    seen = [part for part in parts if part.rows.get(key)]
+    merged = dict(seen[0].components.get(key, {})) if len(seen) == 1 else {}
+    performances = [found for part in parts if (found := part.performance(key)) is not None]
+    return merged | ({PERFORMANCE: merge_performance(performances).to_bytes()} if performances else {})
 
 
 def _number(value: float | None) -> float | None:

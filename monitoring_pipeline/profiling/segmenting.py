@@ -18,7 +18,7 @@ from monitoring_pipeline.errors import UsageError
 from monitoring_pipeline.profiling import kernels
 from monitoring_pipeline.profiling.frames import Part
 from monitoring_pipeline.profiling.sketches import Hll
-from monitoring_pipeline.profiling.values import plain, read_values
+from monitoring_pipeline.profiling.values import plain
 from monitoring_pipeline.segments import segment_key
 
 OTHER = "(other)"
@@ -71,9 +71,10 @@ class Segmentation:
         return segment_key(dict(zip(self.names, values, strict=True)))
 
     def _fold(self, values: Sequence[Sequence[str]]) -> None:
-        keys = read_values(pa.array([self._key(value) for value in values], pa.large_string())).hashed
-        if keys is not None:
-            self._folded = self._folded.absorb(keys.coupons)
+        keys = [self._key(value).encode() for value in values]
+        ends = np.cumsum([0, *map(len, keys)])
+        hashes = kernels.murmur_bytes(ends[:-1], np.diff(ends), np.frombuffer(b"".join(keys), np.uint8))
+        self._folded = self._folded.absorb(kernels.coupons(hashes))
 
 
 def read_tags(parts: Sequence[Part], rows: int, *, column: str) -> Tags:

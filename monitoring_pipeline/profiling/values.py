@@ -1,4 +1,4 @@
-"""One chunk of one column as fixed-width arrays, one entry per row, whatever its Arrow type.
+"""One chunk of one column in the few layouts that cells take, whatever its Arrow type.
 
 What a value is depends on the declared type of its column, never on what it looks like: strings of digits stay
 strings, and whole numbers in a column of doubles (pandas turns integers with gaps into those) are doubles, hashed
@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from monitoring_pipeline.profiling import engine, kernels
+from monitoring_pipeline.profiling import kernels
+from monitoring_pipeline.profiling.fallback import Buffer, Offsets
 
-ITEM_CHARACTERS = 128
 _NOT_ASCII = 128
-_MICROS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+_MICROS = {"s": 1_000_000, "ms": 1_000}
 
 
 class Kind(StrEnum):
@@ -36,43 +36,37 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Hashed:
-    """Strings or byte strings of a chunk: their hashes, and what frequent items show of them.
+class Texts:
+    """Strings or byte strings: `offsets`, (d + 1,) int32 or int64, where in `data`, (m,) uint8, each begins."""
 
-    `coupons`: (d,) uint32 HLL coupons; `keys`: (d,) uint64 that are equal where what is shown, the first 128
-    characters, is equal; `offsets`: (d + 1,) int32 or int64, where in `text`, (m,) uint8, each of these begins.
-    Byte strings show nothing.
-    """
-
-    coupons: NDArray[np.uint32]
-    keys: NDArray[np.uint64]
-    offsets: NDArray[np.int32] | NDArray[np.int64]
-    text: NDArray[np.uint8]
+    offsets: Offsets
+    data: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Values:
-    """`rows` values that count as `kind`. Arrays have one entry per row and mean nothing where `valid` is false.
+    """`rows` values that count as `kind`, in the layout of the cells where they belong (`fallback.Cells`).
 
-    `store`: in which cells they belong (`fallback.Cells`). `valid` is None when nothing is missing. `data` are
-    float64, int64, uint64 or bool; strings and byte strings have `hashed` instead, row by row or, with `codes`, each
-    distinct one once.
+    `store`: the kind of these cells. `valid`: a bitmap that begins at `bit_offset`; None when nothing is missing.
+    `data`: (rows,) float64, int64 or uint64, or the bitmap of booleans, which begins at the same bit; it means nothing
+    where a row is not valid. Strings and byte strings have `texts` instead, row by row or, with `codes`, (rows,) int64
+    places in them, each once.
     """
 
     kind: Kind
     store: str
     rows: int
-    valid: NDArray[np.bool_] | None
-    data: NDArray | None = None
-    hashed: Hashed | None = None
+    valid: Buffer | None
+    bit_offset: int
+    data: Buffer | None = None
+    texts: Texts | None = None
     codes: NDArray[np.int64] | None = None
 
 
 def read_values(array: pa.Array, *, kind: Kind | None = None) -> Values:
     """Values of an Arrow array of any type; `kind` overrides under which type they count."""
     array = plain(array)
-    valid = array.is_valid().to_numpy(zero_copy_only=False) if array.null_count else None
-    values = _read(array, array.type, valid)
+    values = _strings(array) if _is_stringy(array.type) else _read(array, array.type)
     return values if kind is None else replace(values, kind=kind)
 
 
@@ -88,28 +82,31 @@ def plain(array: pa.Array) -> pa.Array:
     return array
 
 
-def _read(array: pa.Array, kind: pa.DataType, valid: NDArray[np.bool_] | None) -> Values:
-    rows = len(array)
+def _read(array: pa.Array, kind: pa.DataType) -> Values:
+    data: Buffer | None = None
     if pa.types.is_boolean(kind):
-        truths = array.fill_null(pa.scalar(value=False)).to_numpy(zero_copy_only=False)
-        return Values(kind=Kind.BOOL, store="boolean", rows=rows, valid=valid, data=truths)
-    if pa.types.is_integer(kind):
-        wide = np.dtype(np.uint64 if pa.types.is_uint64(kind) else np.int64)
-        data = _buffer(array, np.dtype(kind.to_pandas_dtype())).astype(wide, copy=False)
-        store = "unsigned" if pa.types.is_uint64(kind) else "integer"
-        return Values(kind=Kind.INTEGRAL, store=store, rows=rows, valid=valid, data=data)
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
+        counted, store, data = Kind.BOOL, "boolean", array.buffers()[1] or b""
+    elif pa.types.is_integer(kind):
+        unsigned = pa.types.is_uint64(kind)
+        counted, store = Kind.INTEGRAL, "unsigned" if unsigned else "integer"
+        data = _buffer(array, np.dtype(kind.to_pandas_dtype())).astype(
+            np.uint64 if unsigned else np.int64, copy=False
+        )
+    elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         if pa.types.is_decimal(kind):
             array, kind = array.cast(pa.float64()), pa.float64()
+        counted, store = Kind.FRACTIONAL, "double"
         data = _buffer(array, np.dtype(kind.to_pandas_dtype())).astype(np.float64, copy=False)
-        return Values(kind=Kind.FRACTIONAL, store="double", rows=rows, valid=valid, data=data)
-    if pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
-        return Values(kind=Kind.OBJECT, store="time", rows=rows, valid=valid, data=_micros(array, kind))
-    if pa.types.is_dictionary(kind) or _is_text(kind) or _is_binary(kind):
-        return _strings(array, valid)
-    if pa.types.is_null(kind):
-        return Values(kind=Kind.OBJECT, store="null", rows=rows, valid=np.zeros(rows, bool))
-    return Values(kind=Kind.OBJECT, store="object", rows=rows, valid=valid)
+    elif pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
+        counted, store, data = Kind.OBJECT, "time", _micros(array, kind)
+    elif pa.types.is_null(kind):
+        nothing = bytes(len(array) // 8 + 1)
+        return Values(kind=Kind.OBJECT, store="null", rows=len(array), valid=nothing, bit_offset=0)
+    else:
+        counted, store = Kind.OBJECT, "object"
+    return Values(
+        kind=counted, store=store, rows=len(array), valid=_bitmap(array), bit_offset=array.offset, data=data
+    )
 
 
 def _micros(array: pa.Array, kind: pa.DataType) -> NDArray[np.int64]:
@@ -121,69 +118,40 @@ def _micros(array: pa.Array, kind: pa.DataType) -> NDArray[np.int64]:
     ticks = _buffer(array, np.dtype(np.int32 if pa.types.is_time32(kind) else np.int64)).astype(
         np.int64, copy=False
     )
+    if kind.unit == "us":
+        return ticks
     return ticks // 1_000 if kind.unit == "ns" else ticks * _MICROS[kind.unit]
 
 
-def _strings(array: pa.Array, valid: NDArray[np.bool_] | None) -> Values:
-    strings, codes = array, None
+def _strings(array: pa.Array) -> Values:
+    codes = None
+    strings = array = array if pa.types.is_dictionary(array.type) else _by_offsets(array)
+    valid, bit_offset = _bitmap(array), array.offset
     if pa.types.is_dictionary(array.type):
-        strings = array.dictionary
+        strings = _by_offsets(array.dictionary)
         codes = array.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
         if strings.null_count:
             # A dictionary may itself hold nulls; rows that point at one are null.
             present = strings.is_valid().to_numpy(zero_copy_only=False)[codes]
-            valid = present if valid is None else valid & present
+            present &= array.is_valid().to_numpy(zero_copy_only=False)
+            valid, bit_offset = np.packbits(present, bitorder="little"), 0
         if len(strings) > len(codes):
             used, codes = kernels.dense_codes(codes, len(strings))
             strings = strings.take(pa.array(used))
         if not len(strings):
             codes, strings = None, pa.nulls(len(array), strings.type)
     text = _is_text(strings.type)
-    strings = _by_offsets(strings)
     if text and not _is_utf8(strings):
-        raw = strings.cast(pa.large_binary() if pa.types.is_large_string(strings.type) else pa.binary())
-        return _damaged(raw, codes, valid, rows=len(array))
+        strings, places = _mended(strings)
+        codes = places if codes is None else places[codes]
     return Values(
         kind=Kind.STRING if text else Kind.OBJECT,
         store="text" if text else "hash",
         rows=len(array),
         valid=valid,
-        hashed=_hashed(strings, text=text),
+        bit_offset=bit_offset,
+        texts=Texts(*_spans(strings)),
         codes=codes,
-    )
-
-
-def _hashed(strings: pa.Array, *, text: bool) -> Hashed:
-    offsets, data = _spans(strings)
-    coupons, keys = np.empty(len(strings), np.uint32), np.empty(len(strings), np.uint64)
-    longest = engine.hash_texts(offsets, data, coupons, keys)
-    if text and longest > ITEM_CHARACTERS:
-        shown = pc.call_function(
-            "utf8_slice_codeunits", [strings], pc.SliceOptions(0, ITEM_CHARACTERS)
-        )
-        offsets, data = _spans(shown)
-        engine.hash_texts(offsets, data, np.empty_like(coupons), keys)
-    return Hashed(coupons, keys, offsets, data)
-
-
-def _damaged(
-    raw: pa.Array, codes: NDArray[np.int64] | None, valid: NDArray[np.bool_] | None, *, rows: int
-) -> Values:
-    """Strings that are not UTF-8 are told apart by their bytes, and shown as far as they can be read."""
-    encoded = raw.dictionary_encode()
-    places = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    shown = [value.decode(errors="replace")[:ITEM_CHARACTERS] for value in encoded.dictionary.to_pylist()]
-    offsets, data = _spans(pa.array(shown, pa.large_string()))
-    coupons = _hashed(encoded.dictionary, text=False).coupons
-    keys = np.empty(len(shown), np.uint64)
-    engine.hash_texts(offsets, data, np.empty_like(coupons), keys)
-    return Values(
-        kind=Kind.STRING,
-        store="text",
-        rows=rows,
-        valid=valid,
-        hashed=Hashed(coupons, keys, offsets, data),
-        codes=places if codes is None else places[codes],
     )
 
 
@@ -198,7 +166,16 @@ def _is_utf8(strings: pa.Array) -> bool:
     return True
 
 
-def _spans(array: pa.Array) -> tuple[NDArray[np.int32] | NDArray[np.int64], NDArray[np.uint8]]:
+def _mended(strings: pa.Array) -> tuple[pa.Array, NDArray[np.int64]]:
+    """Strings that are not all UTF-8, as far as they can be read, each once; and where each is now."""
+    wide = pa.types.is_large_string(strings.type)
+    encoded = strings.cast(pa.large_binary() if wide else pa.binary()).dictionary_encode()
+    texts = [value.decode(errors="replace") for value in encoded.dictionary.to_pylist()]
+    places = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    return pa.array(texts or [""], pa.large_string()), places
+
+
+def _spans(array: pa.Array) -> tuple[Offsets, NDArray[np.uint8]]:
     """Offsets and bytes of a string or binary array, large or not."""
     wide = pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)
     dtype = np.dtype(np.int64 if wide else np.int32)
@@ -219,12 +196,20 @@ def _by_offsets(array: pa.Array) -> pa.Array:
     return array
 
 
+def _bitmap(array: pa.Array) -> pa.Buffer | None:
+    return array.buffers()[0] if array.null_count else None
+
+
 def _buffer(array: pa.Array, dtype: np.dtype) -> NDArray:
     """The values of a primitive array without a copy; those of nulls are whatever lies there."""
     data = array.buffers()[1]
     if data is None or len(array) == 0:
         return np.zeros(len(array), dtype)
     return np.frombuffer(data, dtype)[array.offset : array.offset + len(array)]
+
+
+def _is_stringy(kind: pa.DataType) -> bool:
+    return pa.types.is_dictionary(kind) or _is_text(kind) or _is_binary(kind)
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -182,6 +182,7 @@ class _Shape:
         unwanted = set(spec.exclude)
         if feed.part == "outcomes":
             unwanted |= {name for name in (spec.columns.id, feed.timestamp, spec.timestamp) if name}
+        unwanted -= _judged_by(spec)
         skip = frozenset(unwanted - needed)
         return cls(skip, frozenset(unwanted - set(segment_columns) - skip), segment_columns)
 
@@ -192,6 +193,15 @@ class _Shape:
         if self.drop.isdisjoint(batch.schema.names):
             return batch
         return batch.select([name for name in batch.schema.names if name not in self.drop])
+
+
+def _judged_by(spec: DatasetSpec) -> set[str]:
+    """Columns by which predictions are held against outcomes, whether they are profiled or not."""
+    roles = spec.columns
+    if not roles.judged:
+        return set()
+    found = [roles.prediction, roles.score, roles.target, roles.weight, roles.value]
+    return {name for name in (*found, roles.id if spec.outcomes else None) if name}
 
 
 def _feeds(spec: DatasetSpec) -> tuple[_Feed, ...]:

@@ -21,7 +21,10 @@ _SMALL = 50_000
 
 def survey(file: FoundFile, timestamp: str | None, granularity: Granularity) -> Survey:
     """Count the rows. A row group whose statistics lie in one bucket is counted without reading it."""
-    with file.filesystem.open_input_file(file.address) as handle, pq.ParquetFile(handle) as parquet:
+    with (
+        file.filesystem.open_input_file(file.address) as handle,
+        pq.ParquetFile(handle, pre_buffer=False) as parquet,
+    ):
         footer = parquet.metadata
         found = Survey(columns=tuple(parquet.schema_arrow.names), rows=footer.num_rows)
         if timestamp is None or timestamp not in found.columns:
@@ -49,7 +52,7 @@ def batches(
 ) -> Iterator[pa.RecordBatch]:
     """Batches of the row groups that can hold wanted buckets, without the columns in `skip`."""
     with file.filesystem.open_input_file(file.address) as handle:
-        with pq.ParquetFile(handle) as parquet:
+        with pq.ParquetFile(handle, pre_buffer=False) as parquet:
             footer = parquet.metadata
             groups = [
                 group
@@ -67,7 +70,9 @@ def batches(
                 return
         # Dictionaries have to be asked for when a reader opens, which takes what the first one learned.
         handle.seek(0)
-        with pq.ParquetFile(handle, metadata=footer, read_dictionary=dictionaries) as parquet:
+        with pq.ParquetFile(
+            handle, metadata=footer, read_dictionary=dictionaries, pre_buffer=False
+        ) as parquet:
             yield from _in_turn(parquet, groups, columns, threads=True)
 
 

@@ -138,7 +138,10 @@ def write_batch(
             ],
         )
         if not same:
-            rows_now = {(segment, column): scalars for segment, column, scalars, _ in packed}
+            rows_now = {
+                (segment, column): scalars if column else (*scalars, own)
+                for segment, column, scalars, own in packed
+            }
             changed = None if before is None else _changed(rows_before, rows_now)
             outdate(connection, ref, moment, version=version, changed=changed)
         return version
@@ -261,7 +264,12 @@ def write_reference(
         (segment, column, column_profile.to_bytes())
         for segment in sorted(profile.rows)
         for column, column_profile in [
-            (DATASET_COLUMN, ColumnProfile.from_parts(profile.dataset_scalars(segment), {})),
+            (
+                DATASET_COLUMN,
+                ColumnProfile.from_parts(
+                    profile.dataset_scalars(segment), profile.components.get(segment, {})
+                ),
+            ),
             *sorted(profile.columns.get(segment, {}).items()),
         ]
     ]
@@ -311,7 +319,9 @@ def reference_profile(
 def _pack(profile: DatasetProfile) -> Iterator[tuple[str, str, tuple[float | None, ...], bytes | None]]:
     """Segment, column, scalars in the order of the table, and sketches as bytes; NaN becomes null."""
     for segment in profile.rows:
-        yield segment, DATASET_COLUMN, _scalar_row(profile.dataset_scalars(segment)), None
+        own = profile.components.get(segment)
+        row = _scalar_row(profile.dataset_scalars(segment))
+        yield segment, DATASET_COLUMN, row, components_to_bytes(own) if own else None
         for column, column_profile in profile.columns.get(segment, {}).items():
             components = column_profile.components()
             yield (
@@ -346,8 +356,9 @@ def _batch_before(connection: Connection, ref: DatasetRef, bucket: int) -> _Befo
 
 
 def _rows_before(connection: Connection, ref: DatasetRef, bucket: int) -> dict[Key, tuple[object, ...]]:
-    """The scalars of a bucket as they stand, by segment and column."""
+    """The scalars of a bucket as they stand, by segment and column; of segments themselves with their components."""
     table, segments, columns = schema.profile, schema.segment, schema.column_name
+    own = {(segment, DATASET_COLUMN): image for segment, image in _components_before(connection, ref, bucket)}
     query = (
         sa.select(segments.c.key, columns.c.name, *(table.c[name] for name in PROFILE_SCALARS))
         .join(segments, segments.c.pk == table.c.segment)
@@ -355,11 +366,28 @@ def _rows_before(connection: Connection, ref: DatasetRef, bucket: int) -> dict[K
         .where(table.c.dataset == ref.pk, table.c.grain == BASE_GRAIN, table.c.bucket == bucket)
     )
     rows: list[tuple[Any, ...]] = [tuple(row) for row in connection.execute(query)]
-    return {(segment, column): tuple(scalars) for segment, column, *scalars in rows}
+    return {
+        (segment, column): (*scalars, *([] if column else [own.get((segment, column))]))
+        for segment, column, *scalars in rows
+    }
+
+
+def _components_before(connection: Connection, ref: DatasetRef, bucket: int) -> Iterator[tuple[str, bytes]]:
+    """Components of the segments themselves, as bytes."""
+    table, segments, columns = schema.profile_sketch, schema.segment, schema.column_name
+    query = (
+        sa.select(segments.c.key, table.c.components)
+        .join(segments, segments.c.pk == table.c.segment)
+        .join(columns, columns.c.pk == table.c.column)
+        .where(table.c.dataset == ref.pk, table.c.grain == BASE_GRAIN, table.c.bucket == bucket)
+        .where(columns.c.name == DATASET_COLUMN)
+    )
+    for segment, image in connection.execute(query):
+        yield segment, bytes(image)
 
 
 def _changed(before: Mapping[Key, tuple[object, ...]], now: Mapping[Key, tuple[object, ...]]) -> set[Key]:
-    """Segments and columns whose scalars differ, or that are only on one side."""
+    """Segments and columns whose numbers differ, or that are only on one side."""
     return {key for key in before.keys() | now.keys() if before.get(key) != now.get(key)}
 
 

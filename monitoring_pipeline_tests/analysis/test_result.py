@@ -74,3 +74,36 @@ def test_name_uuids_are_those_of_java() -> None:
     # java: UUID.nameUUIDFromBytes("".getBytes()), and MD5("a") = 0cc175b9c0f1b6a831c399e269772661 with version and variant set
     assert name_uuid("") == "d41d8cd9-8f00-3204-a980-0998ecf8427e"
     assert name_uuid("a") == "0cc175b9-c0f1-36a8-b1c3-99e269772661"
+
+
+def test_details_have_the_names_of_the_reference() -> None:
+    details = {
+        "comparison_expected": 9.0,
+        "comparison_observed": "9",
+        "frequent_string_comparison_operator": "eq",
+        "freq_string_count": [[1.0, 1.0, 1.0]],
+        "column_list_added_sample": ["a"],
+        "seasonal_should_replace": True,
+        "seasonal_lambda_keep": 0.5,
+        "seasonal_adjusted_prediction": 1.0,
+        "seasonal_replacement": 2.0,
+        "points_used": 7,
+        "child_analyzer_ids": ["a"],
+        "analyzer_tags": ["llm"],
+    }
+    record = a_result(details=details).to_reference_record(organisation="org-0", dataset="model-1")
+    expected = {
+        "comparison_expected": "9.0",
+        "comparison_observed": "9",
+        "frequentStringComparison_operator": "eq",
+        "freqStringCount": [[1.0, 1.0, 1.0]],
+        "columnList_addedSample": ["a"],
+        "seasonal_shouldReplace": True,
+        "seasonal_lambdaKeep": 0.5,
+        "seasonal_adjusted_prediction": 1.0,
+        "seasonal_replacement": 2.0,
+        "threshold_minBatchSize": 7,
+        "childAnalyzerIds": ["a"],
+        "analyzerTags": ["llm"],
+    }
+    assert {name: record[name] for name in expected} == expected

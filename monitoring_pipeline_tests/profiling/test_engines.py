@@ -30,7 +30,6 @@ def profile_with(name: str, table: pa.Table, cut: int, **options: object) -> Dat
     source = {"compiled": compiled, "numpy": fallback}[name]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(engine, "Cells", source.Cells)
-        patch.setattr(engine, "hash_texts", source.hash_texts)
         profiler = Profiler([["g"]], settings=ProfileSettings.model_validate(options))
         for start in range(0, max(table.num_rows, 1), cut):
             profiler.update(table.slice(start, cut))
@@ -99,7 +98,9 @@ def test_both_engines_give_the_same_bytes_for_long_columns(cut: int) -> None:
 
 
 def test_counters_that_overflow_do_not_depend_on_the_cut() -> None:
-    table = pa.table({name: array for name, array in columns_with(60_000).items() if name in ("g", "zipf", "ids")})
+    table = pa.table(
+        {name: array for name, array in columns_with(60_000).items() if name in ("g", "zipf", "ids")}
+    )
     assert profile_with("compiled", table, 60_000) == profile_with("compiled", table, 911)
 
 
@@ -110,56 +111,62 @@ def cells(kind: str) -> compiled.Cells:
 ONE = np.array([0], np.int64)
 ALL = np.array([0, 2], np.int64)
 TWO = np.array([1.0, 2.0])
-HASHES = np.zeros(2, np.uint32), np.zeros(2, np.uint64), np.array([0, 1, 2], np.int32), np.zeros(2, np.uint8)
+ENDS = np.array([0, 1, 2], np.int32)
+AB = np.frombuffer(b"ab", np.uint8)
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
-        (2, TWO[:1], None, None, ALL, ONE),
-        (2, TWO, np.zeros(1, bool), None, ALL, ONE),
-        (2, TWO, None, np.array([0, 2]), ALL, ONE),
-        (2, TWO, None, np.array([0, -1]), ALL, ONE),
-        (2, TWO, None, None, np.array([0, 3]), ONE),
-        (2, TWO, None, None, np.array([0, -1]), ONE),
-        (2, TWO, None, None, np.array([2, 0]), ONE),
-        (2, TWO, None, None, ALL[:1], ONE),
-        (2, TWO, None, None, ALL, np.array([-1])),
-        (2, TWO, None, None, ALL, np.array([2**40])),
-        (-1, TWO, None, None, ALL, ONE),
+        (2, TWO[:1], None, 0, None, ALL, ONE),
+        (2, TWO, b"", 0, None, ALL, ONE),
+        (2, TWO, b"0", 7, None, ALL, ONE),
+        (2, TWO, b"0", -1, None, ALL, ONE),
+        (2, TWO, b"0", 2**63 - 1, None, ALL, ONE),
+        (2, TWO, None, 0, np.array([0, 2]), ALL, ONE),
+        (2, TWO, None, 0, np.array([0, -1]), ALL, ONE),
+        (2, TWO, None, 0, None, np.array([0, 3]), ONE),
+        (2, TWO, None, 0, None, np.array([0, -1]), ONE),
+        (2, TWO, None, 0, None, np.array([2, 0]), ONE),
+        (2, TWO, None, 0, None, ALL[:1], ONE),
+        (2, TWO, None, 0, None, ALL, np.array([-1])),
+        (2, TWO, None, 0, None, ALL, np.array([2**40])),
+        (-1, TWO, None, 0, None, ALL, ONE),
+        (2**63 - 1, TWO, None, 0, None, ALL, ONE),
     ],
 )
 def test_numbers_that_do_not_fit_together_are_refused(arguments: tuple) -> None:
-    with pytest.raises(ValueError, match=r"bytes|row|bounds|cell"):
+    with pytest.raises(ValueError, match=r"bytes|bits|row|bounds|cell"):
         cells("double").add(*arguments)
 
 
 @pytest.mark.parametrize(
     ("codes", "offsets"),
     [
-        (np.array([0, 2]), HASHES[2]),
-        (np.array([-1, 0]), HASHES[2]),
-        (np.array([0]), HASHES[2]),
+        (np.array([0, 2]), ENDS),
+        (np.array([-1, 0]), ENDS),
+        (np.array([0]), ENDS),
+        (np.array([0, 0]), ENDS[:0]),
+        (np.array([0, 0]), ENDS[:1]),
+        (np.array([0, 0]), np.array([0, 1], np.int16)),
         (None, np.array([0, 1, 3], np.int32)),
         (None, np.array([0, 2, 1], np.int64)),
         (None, np.array([-1, 1, 2], np.int32)),
         (None, np.array([0, 1], np.int32)),
     ],
 )
-def test_texts_that_do_not_fit_together_are_refused(codes: NDArray | None, offsets: NDArray) -> None:
-    found = cells("text")
-    keys = np.array([1, 2], np.uint64)
+@pytest.mark.parametrize("kind", ["text", "hash"])
+def test_texts_that_do_not_fit_together_are_refused(
+    kind: str, codes: NDArray | None, offsets: NDArray
+) -> None:
     with pytest.raises(ValueError, match=r"bytes|code|offset"):
-        found.add_hashed(2, codes, HASHES[0], keys, offsets, HASHES[3], None, None, ALL, ONE)
-    if codes is None:
-        with pytest.raises(ValueError, match=r"offset|place"):
-            compiled.hash_texts(offsets, HASHES[3], np.zeros(2, np.uint32), np.zeros(2, np.uint64))
+        cells(kind).add_texts(2, codes, offsets, AB, None, 0, None, ALL, ONE)
 
 
 def test_cells_are_unusable_after_an_error() -> None:
     found = cells("text")
     with pytest.raises(ValueError, match="code"):
-        found.add_hashed(2, np.array([0, 9]), *HASHES, None, None, ALL, ONE)
+        found.add_texts(2, np.array([0, 9]), ENDS, AB, None, 0, None, ALL, ONE)
     with pytest.raises(RuntimeError, match="unusable"):
         found.finish()
 
@@ -167,17 +174,18 @@ def test_cells_are_unusable_after_an_error() -> None:
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: compiled.Cells("doubles", kll_k=8, lg_k=4, room=0, block=1),
-        lambda: compiled.Cells("double", kll_k=7, lg_k=4, room=0, block=1),
-        lambda: compiled.Cells("double", kll_k=8, lg_k=22, room=0, block=1),
+        lambda: compiled.Cells("doubles", kll_k=8, lg_k=4, room=0, block=4),
+        lambda: compiled.Cells("double", kll_k=7, lg_k=4, room=0, block=4),
+        lambda: compiled.Cells("double", kll_k=8, lg_k=22, room=0, block=4),
         lambda: compiled.Cells("double", kll_k=8, lg_k=4, room=-1, block=1),
         lambda: compiled.Cells("double", kll_k=8, lg_k=4, room=0, block=0),
-        lambda: cells("double").add_hashed(2, None, *HASHES, None, None, ALL, ONE),
-        lambda: cells("text").add(2, TWO, None, None, ALL, ONE),
+        lambda: compiled.Cells("double", kll_k=8, lg_k=4, room=0, block=6),
+        lambda: cells("double").add_texts(2, None, ENDS, AB, None, 0, None, ALL, ONE),
+        lambda: cells("text").add(2, TWO, None, 0, None, ALL, ONE),
     ],
 )
 def test_unknown_kinds_and_settings_are_refused(make: Callable[[], object]) -> None:
-    with pytest.raises(ValueError, match=r"kind|hash"):
+    with pytest.raises(ValueError, match=r"kind|text"):
         make()
 
 
@@ -186,7 +194,9 @@ def test_unknown_kinds_and_settings_are_refused(make: Callable[[], object]) -> N
 def test_numbers_of_any_range_are_sorted(values: list[float], repeated: bool) -> None:
     data = np.array(values * (2_000 // len(values) + 1) if repeated else values)
     found = compiled.Cells("double", kll_k=65_535, lg_k=4, room=0, block=65_536)
-    found.add(len(data), data, None, None, np.array([0, len(data)]), ONE)
-    image = found.finish()[0][12]
-    assert image is not None
-    assert np.frombuffer(image, "<f8", offset=len(image) - 8 * len(data)).tolist() == sorted((data + 0.0).tolist())
+    found.add(len(data), data, None, 0, None, np.array([0, len(data)]), ONE)
+    image = found.finish()[0][1][fallback.REPORTED.index("kll")]
+    assert isinstance(image, bytes)
+    assert np.frombuffer(image, "<f8", offset=len(image) - 8 * len(data)).tolist() == sorted(
+        (data + 0.0).tolist()
+    )

@@ -130,3 +130,13 @@ def test_a_mutated_image_is_refused_or_read_but_never_worse(data: st.DataObject,
         return
     sketch.distinct()
     Hll.merge_all([sketch, own(range(10))])
+
+
+def test_a_four_bit_image_without_its_exceptions_is_refused_and_kills_nobody() -> None:
+    native = datasketches.hll_sketch(12, datasketches.HLL_4)
+    for number in range(100_000):
+        native.update(number)
+    image = native.serialize_compact()
+
+    with pytest.raises(ProfileError):
+        Hll.from_image(image[: 40 + 2048])

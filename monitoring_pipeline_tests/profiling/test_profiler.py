@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
+import datasketches
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -304,6 +305,27 @@ def test_sketches_of_many_rows_are_within_their_errors() -> None:
     ranks = np.searchsorted(np.sort(data), found.quantiles([0.01, 0.5, 0.99])) / len(data)
     assert np.abs(ranks - [0.01, 0.5, 0.99]).max() < found.rank_error < 0.006
     assert found.distinct()[0] == pytest.approx(400_000, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", ["ascending", "every fourth the same", "nearly constant"])
+def test_long_columns_are_sampled_without_bias(shape: str) -> None:
+    places = np.arange(1_500_000)
+    data = {
+        "ascending": places,
+        "every fourth the same": places % 4,
+        "nearly constant": places % 100 == 0,
+    }[shape].astype(float)
+    found = column(pa.array(data))
+    assert (found.min, found.max, found.mean) == (data.min(), data.max(), pytest.approx(data.mean()))
+    edges = np.unique(np.quantile(data, [0.1, 0.25, 0.5, 0.75, 0.995]))
+    below = np.cumsum(found.histogram(edges))[:-1]
+    assert below == pytest.approx([(data < edge).mean() for edge in edges], abs=found.rank_error)
+    assert datasketches.kll_doubles_sketch.deserialize(found.kll).n == len(data)
+
+
+def test_how_many_work_on_it_leaves_no_trace() -> None:
+    table = pa.table(dict(zip("abcdefg", columns_of_every_kind(60_000), strict=True)))
+    assert profile(table, [["e"]], workers=1) == profile(table, [["e"]], workers=4)
 
 
 def test_settings_decide_how_much_is_kept() -> None:

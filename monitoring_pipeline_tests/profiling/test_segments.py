@@ -133,3 +133,14 @@ def test_many_high_cardinality_keys_stay_within_their_means() -> None:
 def test_the_same_segments_in_another_order_are_profiled_once() -> None:
     table = pa.table({"a": ["1"], "b": ["2"]})
     assert profile(table, [["a", "b"], ["b", "a"], ["a", "b", "a"], []]).rows == {"": 1, "a=1&b=2": 1}
+
+
+def test_segment_columns_of_outcomes_are_not_counted_twice() -> None:
+    profiler = Profiler([["region"]])
+    profiler.update(pa.table({"region": ["EU", "US"], "amount": [1.0, 2.0]}))
+    profiler.update(pa.table({"region": ["EU", "US"], "paid": [True, False]}), adds_rows=False)
+    found = profiler.finish()
+
+    counts = {name: column.scalars()["n"] for name, column in found.columns[""].items()}
+    assert counts == {"region": 2, "amount": 2, "paid": 2}
+    assert set(found.columns["region=EU"]) == {"region", "amount", "paid"}

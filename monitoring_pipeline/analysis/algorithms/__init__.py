@@ -1,8 +1,7 @@
-"""The algorithms by analyzer type: the built-in ones, and those that installed packages bring along.
+"""The algorithms by analyzer type: the built-in ones, and those that packages and the workspace bring along.
 
-A package adds its own with an entry point in the group `monitoring_pipeline.analyzers`, which names a module or object
-shaped like `analysis.verdicts.Algorithm`. A plug-in that cannot be loaded is listed with its error; asking for it
-raises that error, and the others go on working.
+What a plug-in must look like is said in `analysis.verdicts`, where they are found in `config.plug_ins`. A plug-in that
+cannot be loaded is listed with its error; asking for it raises that error, and the others go on working.
 """
 
 from __future__ import annotations
@@ -10,16 +9,36 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import cast, get_args
 
-from monitoring_pipeline.analysis.algorithms import diff, drift, fixed, stddev
-from monitoring_pipeline.analysis.verdicts import Algorithm, Needs
+from monitoring_pipeline.analysis.algorithms import (
+    column_list,
+    comparison,
+    diff,
+    drift,
+    fixed,
+    frequent_string_comparison,
+    list_comparison,
+    monotonic,
+    seasonal,
+    stddev,
+)
+from monitoring_pipeline.analysis.verdicts import KINDS, Algorithm, Needs
+from monitoring_pipeline.config.plug_ins import PlugIn, plug_ins
 from monitoring_pipeline.errors import AnalysisError
 
-ENTRY_POINT_GROUP = "monitoring_pipeline.analyzers"
-
-BUILT_IN: tuple[Algorithm, ...] = (fixed, stddev, diff, drift)
+BUILT_IN: tuple[Algorithm, ...] = (
+    fixed,
+    stddev,
+    seasonal,
+    diff,
+    drift,
+    comparison,
+    list_comparison,
+    frequent_string_comparison,
+    monotonic,
+    column_list,
+)
 
 
 @dataclass(frozen=True)
@@ -36,17 +55,21 @@ class Registry:
         return self.algorithms.get(name)
 
 
-@cache
 def registry() -> Registry:
-    """Everything that is installed."""
-    return load(entry_points(group=ENTRY_POINT_GROUP))
+    """Everything that is built in, installed or in the workspace."""
+    return _registry(plug_ins())
 
 
-def load(plug_ins: Iterable[EntryPoint]) -> Registry:
-    """The built-in algorithms and the given plug-ins. A plug-in may not take the name of a built-in algorithm."""
+@cache
+def _registry(found: tuple[PlugIn, ...]) -> Registry:
+    return load(found)
+
+
+def load(found: Iterable[PlugIn]) -> Registry:
+    """The built-in algorithms and the given plug-ins. A plug-in may not take the name of another algorithm."""
     algorithms = {algorithm.name: algorithm for algorithm in BUILT_IN}
     broken: dict[str, AnalysisError] = {}
-    for plug_in in plug_ins:
+    for plug_in in found:
         where = f"the analyzer plug-in {plug_in.name} ({plug_in.value})"
         try:
             algorithm: object = plug_in.load()
@@ -68,6 +91,9 @@ def _fault(algorithm: object, name: str, *, taken: Mapping[str, Algorithm]) -> s
         return f"says that its name is {getattr(algorithm, 'name', None)!r}, not {name!r}"
     if getattr(algorithm, "needs", None) not in get_args(Needs):
         return f"has no `needs` out of {', '.join(get_args(Needs))}"
+    kinds = getattr(algorithm, "kinds", KINDS)
+    if not isinstance(kinds, tuple) or not set(kinds) <= set(KINDS):
+        return f"has `kinds` that are not a tuple out of {', '.join(KINDS)}"
     if not callable(getattr(algorithm, "evaluate", None)):
         return "has no function `evaluate(config, target, baseline)`"
     return None

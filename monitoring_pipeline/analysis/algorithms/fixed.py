@@ -12,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring_pipeline.analysis.verdicts import Floats, Needs, Verdicts, no_failures
-from monitoring_pipeline.config.analyzers import AnyConfig, FixedConfig
+from monitoring_pipeline.config.analyzers import Analyzer, AnyConfig, FixedConfig
 
 name = "fixed"
 needs: Needs = "series"
+
+
+def reach(analyzer: Analyzer) -> int:
+    """The targets right before each target that must have breached too."""
+    return max(cast("FixedConfig", analyzer.config).n_consecutive - 1, 0)
 
 
 def evaluate(config: AnyConfig, target: Floats, baseline: Floats) -> Verdicts:

@@ -1,7 +1,8 @@
 """Distinct values: HyperLogLog on DataSketches' own hashes, so that any Apache HLL can be merged with it.
 
 Coupons and registers are plain arrays; the union of many sketches is a maximum over them. The native library
-turns registers into an estimate, and reads the variants that are never written here (HLL_4 and HLL_6).
+turns registers into an estimate. Images are decoded here, all three types of them: the native library trusts what it
+reads, and an HLL_4 image whose list of exceptions is missing takes the process down with it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from monitoring_pipeline.profiling.sketches import native
 
 _FAMILY, _EMPTY, _COMPACT, _OUT_OF_ORDER = 7, 4, 8, 16
 _LIST, _SET, _REGISTERS = 0, 1, 2
-_HLL_8 = 2
+_HLL_4, _HLL_6, _HLL_8 = 0, 1, 2
+_DATA, _EXCEPTION, _SLOT_BITS, _MOST = 40, 15, 26, 63
 _LIST_ROOM = 8
 _POWERS = 2.0 ** -np.arange(64)
 
@@ -117,13 +119,14 @@ class Hll:
             coupons = _coupons_at(image, 8, image[6])
         elif mode == _SET and preamble == 3 and len(image) >= 12 and flags & _COMPACT:
             coupons = _coupons_at(image, 12, int.from_bytes(image[8:12], "little"))
-        elif mode == _REGISTERS and preamble == 10 and kind == _HLL_8:
-            registers = np.frombuffer(image, np.uint8)[40:].copy()
-            if len(registers) != 1 << lg_k or registers.max() > 63:
+        elif mode == _SET and preamble == 3 and image[4] <= lg_k:
+            coupons = _coupons_at(image, 12, 1 << image[4])
+            coupons = None if coupons is None else coupons[coupons != 0]
+        elif mode == _REGISTERS and preamble == 10 and len(image) >= _DATA and kind <= _HLL_8:
+            registers = _REGISTERS_OF[kind](image, lg_k)
+            if registers is None or registers.max() > _MOST:
                 raise damaged
             return cls(lg_k, None, registers)
-        elif mode <= _REGISTERS:
-            return cls.from_image(native.as_hll_8(image, lg_k))
         else:
             raise damaged
         if coupons is None or len(coupons) > coupon_room(lg_k) + _LIST_ROOM or not (coupons >> 26).all():
@@ -145,3 +148,41 @@ def _coupons_at(image: bytes, offset: int, count: int) -> NDArray[np.uint32] | N
 def _fold(registers: NDArray[np.uint8], lg_k: int) -> NDArray[np.uint8]:
     """Registers of a coarser sketch: slots are the low bits of the hash, so equal low bits fall together."""
     return registers if len(registers) == 1 << lg_k else registers.reshape(-1, 1 << lg_k).max(axis=0)
+
+
+def _four_bits(image: bytes, lg_k: int) -> NDArray[np.uint8] | None:
+    """Registers above a common minimum, two in a byte; 15 stands for an exception that is listed behind them."""
+    least, end = image[6], _DATA + (1 << lg_k >> 1)
+    packed = np.frombuffer(image[_DATA:end], np.uint8)
+    rest = image[end:]
+    if len(packed) != 1 << lg_k >> 1 or len(rest) % 4 or least > _MOST:
+        return None
+    registers = np.stack([packed & 15, packed >> 4], axis=1).reshape(-1)
+    exceptional = np.flatnonzero(registers == _EXCEPTION)
+    registers = np.add(registers, least, dtype=np.uint8)
+    pairs = np.frombuffer(rest, "<u4")
+    pairs = np.sort(pairs[pairs != 0])
+    slots = (pairs & np.uint32((1 << _SLOT_BITS) - 1)).astype(np.int64) & ((1 << lg_k) - 1)
+    order = np.argsort(slots, kind="stable")
+    if not np.array_equal(slots[order], exceptional):
+        return None
+    registers[exceptional] = (pairs >> np.uint32(_SLOT_BITS)).astype(np.uint8)[order]
+    return registers
+
+
+def _six_bits(image: bytes, lg_k: int) -> NDArray[np.uint8] | None:
+    """Registers of six bits one after the other, least significant bit first, and one byte more."""
+    size = (3 << lg_k) >> 2
+    if len(image) != _DATA + size + 1:
+        return None
+    bits = np.unpackbits(np.frombuffer(image, np.uint8, offset=_DATA, count=size), bitorder="little")
+    return np.packbits(bits.reshape(-1, 6), axis=1, bitorder="little")[:, 0]
+
+
+def _eight_bits(image: bytes, lg_k: int) -> NDArray[np.uint8] | None:
+    """Registers as they are."""
+    registers = np.frombuffer(image, np.uint8)[_DATA:].copy()
+    return registers if len(registers) == 1 << lg_k else None
+
+
+_REGISTERS_OF = {_HLL_4: _four_bits, _HLL_6: _six_bits, _HLL_8: _eight_bits}

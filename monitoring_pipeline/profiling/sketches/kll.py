@@ -45,21 +45,17 @@ class Kll:
         """Sketch of finite values, an (n,) float64 array in any order."""
         return cls(k, k, 0, np.nan, np.nan, ()).absorb(values)
 
-    def absorb(self, values: NDArray[np.float64]) -> Self:
-        """This sketch with more finite values."""
+    def absorb(self, values: NDArray[np.float64], *, sampled: bool = False) -> Self:
+        """This sketch with more finite values; `sampled`: one of each four stands for all of them."""
         if len(values) == 0:
             return self
-        ordered = np.sort(values)
-        n, levels = self.n + len(ordered), list(self.levels)
-        base = [np.sort(np.concatenate([levels[0], ordered])) if levels else ordered]
-        return type(self)(
-            self.k,
-            self.min_k,
-            n,
-            float(np.fmin(self.minimum, ordered[0])),
-            float(np.fmax(self.maximum, ordered[-1])),
-            _compacted(base + levels[1:], k=self.k, n=n),
-        )
+        n, level = self.n + len(values), 0
+        extremes = float(np.fmin(self.minimum, values.min())), float(np.fmax(self.maximum, values.max()))
+        if sampled:
+            values, level = kernels.one_of_four(values, seen=self.n), 2
+        levels = [*self.levels, *[np.zeros(0)] * (level + 1 - len(self.levels))]
+        levels[level] = np.sort(np.concatenate([levels[level], values]))
+        return type(self)(self.k, self.min_k, n, *extremes, _compacted(levels, k=self.k, n=n))
 
     @classmethod
     def merge_all(cls, sketches: Iterable[Self]) -> Self | None:

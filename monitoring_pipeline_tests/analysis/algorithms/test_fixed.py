@@ -27,6 +27,12 @@ def test_agrees_with_the_reference(case: dict[str, Any]) -> None:
     assert judge(config, numbers(case["target"])[0], before) == bool(case["expected"]["alertCount"])
 
 
+@pytest.mark.parametrize("case", cases("EventJobV3Test", kind="min_max"))
+def test_bounds_agree_with_the_reference(case: dict[str, Any]) -> None:
+    config = FixedConfig.model_validate({"metric": "mean", "lower": case["min"], "upper": case["max"]})
+    assert judge(config, case["value"]) == case["expected"]["alert"]
+
+
 def test_a_value_on_a_bound_is_no_anomaly() -> None:
     config = FixedConfig(metric="mean", lower=0.0, upper=1.0)
     assert not judge(config, 0.0)

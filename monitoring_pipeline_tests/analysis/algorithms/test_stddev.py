@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import statistics
 from typing import Any
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 from monitoring_pipeline.analysis.algorithms import stddev
 from monitoring_pipeline.analysis.result import FailureType
 from monitoring_pipeline.analysis.verdicts import Verdicts
-from monitoring_pipeline.config.analyzers import StddevConfig
+from monitoring_pipeline.config.analyzers import Analyzer, StddevConfig, parse_analyzer
+from monitoring_pipeline.errors import AnalysisError
 from monitoring_pipeline_tests.analysis.vectors import cases, number, numbers
 
 DEPARTURES = {
@@ -90,12 +92,43 @@ def test_contradictory_thresholds_are_a_failure_with_both_numbers() -> None:
     assert not verdicts.anomaly[0, 0]
 
 
-@pytest.mark.parametrize("name", ["enableGrubb", "enableAnomalyReplacement", "enableAlertsFilter"])
-def test_parameters_that_are_not_available_fail_loudly(name: str) -> None:
-    verdicts = judge(config_of(params={name: "true"}), 100.0, [1.0, 2.0, 3.0])
-    assert verdicts.failure[0, 0] is FailureType.CALCULATION_EXCEPTION
-    assert name in verdicts.explanation[0, 0]
-    assert judge(config_of(params={name: "false"}), 100.0, [1.0, 2.0, 3.0]).failure[0, 0] is None
+def test_an_outlier_of_the_baseline_is_left_out_with_grubbs() -> None:
+    baseline = [9.0, 10.0, 11.0, 10.0, 9.0, 11.0, 500.0]
+    assert not judge(config_of(), 100.0, baseline).anomaly[0, 0]
+    cleaned = judge(config_of(params={"enableGrubb": "true"}), 100.0, baseline)
+    assert cleaned.anomaly[0, 0]
+    assert cleaned.columns["points_used"] == np.array([[6]])
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [
+        ({"enableGrubb": "yes"}, "params.enableGrubb is 'yes'; accepted: true or false"),
+        ({"alpha": "2"}, "params.alpha is '2'; accepted: a number between 0 and 1"),
+        ({"lambdaKeep": "much"}, "params.lambdaKeep is 'much'; accepted: a number between 0 and 1"),
+    ],
+)
+def test_parameters_that_cannot_be_used_say_what_is_accepted(params: dict[str, str], reason: str) -> None:
+    given = {"config": {**config_of().model_dump(mode="json", by_alias=True), "params": params}}
+    with pytest.raises(AnalysisError, match=re.escape(reason)):
+        stddev.reach(analyzer_of(given))
+
+
+def test_a_healed_baseline_begins_before_the_window() -> None:
+    config = {"type": "stddev", "metric": "mean", "params": {"enableAlertsFilter": "true"}}
+    trailing = {"type": "TrailingWindow", "size": 5, "offset": 2}
+    assert (
+        stddev.reach(analyzer_of({"config": {**config, "baseline": trailing}, "targetSize": 3})) == 4 * 5 + 4
+    )
+    fixed = {"type": "TimeRange", "range": {"start": "2026-01-01T00:00:00Z", "end": "2026-02-01T00:00:00Z"}}
+    with pytest.raises(AnalysisError, match="need a TrailingWindow baseline"):
+        stddev.reach(analyzer_of({"config": {**config, "baseline": fixed}}))
+
+
+def analyzer_of(given: dict[str, Any]) -> Analyzer:
+    return parse_analyzer(
+        {"id": "a", "targetMatrix": {"type": "column", "include": ["*"]}, **given}, source="t"
+    )
 
 
 @given(st.data())
