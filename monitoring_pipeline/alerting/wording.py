@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 
@@ -22,6 +22,7 @@ from monitoring_pipeline.alerting.figures import (
     figure,
     figures,
     how_long,
+    how_many,
     moment,
     name,
     segment_name,
@@ -179,7 +180,59 @@ def _detail(result: AnalyzerResult, ending: str) -> str | None:
     return None
 
 
-_SENTENCES: dict[str, Callable[[AnalyzerResult, str], str]] = {"diff": _diff, "drift": _drift}
+def _monotonic(result: AnalyzerResult, against: str) -> str:
+    """Its metric value counts steps; what people know is where the metric stands now."""
+    newest, direction = result.details.get("newest_value"), str(result.details.get("direction", "")).lower()
+    steps = result.metric_value
+    if steps is None:
+        return _compared(result, against)
+    now = f" to {figure(newest, unit_of(result.metric))}" if isinstance(newest, (int, float)) else ""
+    verb = "rose" if direction == "increasing" else "fell"
+    return f"{_subject(result)} {verb} {how_many(round(steps), 'time')} in a row of buckets{now}"
+
+
+def _column_list(result: AnalyzerResult, against: str) -> str:
+    parts = [
+        f"{how_many(int(count), 'column')} {verb}{_named(result.details.get(f'column_list_{side}_sample'))}"
+        for side, verb in (("added", "added"), ("removed", "gone"))
+        if isinstance(count := result.details.get(f"column_list_{side}"), (int, float)) and count
+    ]
+    return f"{_column(result)}{' and '.join(parts)}{against}" if parts else _compared(result, against)
+
+
+def _frequent_strings(result: AnalyzerResult, against: str) -> str:
+    values = _named(result.details.get("frequent_string_comparison_sample"))
+    return (
+        f"{_subject(result)} not as in the baseline{values}{against}"
+        if values
+        else _compared(result, against)
+    )
+
+
+def _composite(result: AnalyzerResult, _against: str) -> str:
+    children = result.details.get("anomalous_analyzer_ids")
+    together = ", ".join(name(str(child)) for child in children) if isinstance(children, Sequence) else ""
+    return f"{_column(result)}{together or name(result.analyzer_id)} found anomalies together"
+
+
+def _named(sample: object) -> str:
+    """`: a, b` of a sample of values; nothing of none."""
+    if isinstance(sample, str):
+        return f": {name(sample)}"
+    return (
+        f": {', '.join(name(str(one)) for one in sample)}" if isinstance(sample, Sequence) and sample else ""
+    )
+
+
+_SENTENCES: dict[str, Callable[[AnalyzerResult, str], str]] = {
+    "diff": _diff,
+    "drift": _drift,
+    "monotonic": _monotonic,
+    "column_list": _column_list,
+    "frequent_string_comparison": _frequent_strings,
+    "conjunction": _composite,
+    "disjunction": _composite,
+}
 
 
 def effective_bounds(result: AnalyzerResult) -> tuple[float | None, float | None]:

@@ -165,3 +165,24 @@ def test_a_hostile_column_name_cannot_leave_its_backticks() -> None:
     said = sentence(result("a`*b*\n<!channel>"))
     assert said.count("`") == 2
     assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "said"),
+    [
+        ("monotonic", {"metric": "count", "metric_value": 3.0,
+                       "details": {"newest_value": 1200.0, "direction": "DECREASING"}},
+         "`income` values fell 3 times in a row of buckets to 1,200"),
+        ("column_list", {"metric": "column_list", "metric_value": None, "column": "",
+                         "details": {"column_list_removed": 2, "column_list_removed_sample": ["age", "city"]}},
+         "2 columns gone: age, city"),
+        ("frequent_string_comparison", {"metric": "frequent_items", "metric_value": None,
+                                        "details": {"frequent_string_comparison_sample": ["September"]}},
+         "not as in the baseline: September"),
+        ("conjunction", {"metric": "conjunction", "metric_value": None,
+                         "details": {"anomalous_analyzer_ids": ["nulls", "drift"]}},
+         "nulls, drift found anomalies together"),
+    ],
+)  # fmt: skip
+def test_verdicts_without_a_bound_are_told_in_words(kind: str, changes: dict[str, object], said: str) -> None:
+    assert said in sentence(result(analyzer_type=kind, expected_baseline_count=0, **changes))
