@@ -51,7 +51,7 @@ def dump(home: Path) -> list[tuple[object, ...]]:
 
 VOLATILE = {
     "pk", "run_id", "result_id", "created", "updated", "opened", "resolved", "profiled_at", "evaluated_at",
-    "notified_at", "registered_at", "content", "digest", "delivered_at", "next_attempt", "claimed_until",
+    "written_at", "told_at", "registered_at", "content", "digest", "delivered_at", "next_attempt", "claimed_until",
 }  # fmt: skip
 
 
