@@ -150,14 +150,19 @@ def discover(workspace: Workspace, dataset_id: str) -> Scan:
 
 
 def first_bucket(workspace: Workspace, dataset_id: str) -> datetime:
-    """The dataset's first bucket: as described, or the first that has data, or the present one."""
+    """The dataset's first bucket: as described, or the first that has data, or the present one.
+
+    Looks for files only while none is known, so that a dataset nobody has run yet begins where its data begins.
+    """
     spec = workspace.dataset(dataset_id).spec
-    ref = workspace.ref(dataset_id)
     if spec.start is not None:
-        return spec.granularity.floor(spec.start)
-    known = files.known_files(workspace.store, ref).values()
+        return spec.start
+    known = files.known_files(workspace.store, workspace.ref(dataset_id)).values()
     seen = [int(bucket) for entry in known for bucket in cast("Mapping[str, int]", entry["rows"])]
-    return spec.granularity.floor(from_micros(min(seen)) if seen else workspace.now())
+    if seen:
+        return spec.granularity.floor(from_micros(min(seen)))
+    arrivals = discover(workspace, dataset_id).arrivals
+    return min(arrivals, default=spec.granularity.floor(workspace.now()))
 
 
 def buckets_in(workspace: Workspace, dataset_id: str, window: TimeRange) -> list[datetime]:

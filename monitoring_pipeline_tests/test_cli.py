@@ -177,6 +177,16 @@ def test_init_describes_a_csv_file_and_the_first_run_works(tmp_path: Path) -> No
     assert "profiled 9 buckets" in ran.stdout
 
 
+def test_the_first_run_over_a_window_finds_data_that_no_start_announces(tmp_path: Path) -> None:
+    home = make_workspace(tmp_path / "data", days=10)
+    path = home / "datasets" / "orders" / "dataset.yaml"
+    path.write_text(path.read_text().replace("start: 2026-03-01\n", ""))
+
+    result = monitor(home, "run", "--from", "2026-03-02", "--to", "2026-03-05")
+
+    assert "profiled 3 buckets" in result.stdout
+
+
 def test_init_does_not_overwrite_what_somebody_wrote(tmp_path: Path) -> None:
     home = make_workspace(tmp_path / "data", days=1)
 

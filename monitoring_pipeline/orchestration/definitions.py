@@ -5,12 +5,14 @@ A dataset whose files are broken is left out and named by a failing check on `mo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection
 from datetime import datetime
 
 import dagster as dg
 
 from monitoring_pipeline import pipeline
+from monitoring_pipeline.errors import SourceError
 from monitoring_pipeline.orchestration.assets import dataset_definitions, slug
 from monitoring_pipeline.orchestration.documents import documents_definitions
 from monitoring_pipeline.orchestration.jobs import deliver_digests
@@ -18,6 +20,8 @@ from monitoring_pipeline.orchestration.resources import WorkspaceResource
 from monitoring_pipeline.orchestration.sensors import readiness_sensor
 from monitoring_pipeline.settings import Settings
 from monitoring_pipeline.workspace import Workspace
+
+_log = logging.getLogger(__name__)
 
 
 @dg.definitions
@@ -34,7 +38,7 @@ def build_definitions(
         chosen = {
             name: one for name, one in workspace.catalog.datasets.items() if only is None or name in only
         }
-        starts = {dataset_id: pipeline.first_bucket(workspace, dataset_id) for dataset_id in chosen}
+        starts = {dataset_id: _start(workspace, dataset_id) for dataset_id in chosen}
     _refuse_equal_slugs(starts)
     per_dataset = [
         dataset_definitions(dataset, start=starts[dataset_id]) for dataset_id, dataset in chosen.items()
@@ -50,6 +54,15 @@ def build_definitions(
             executor=dg.in_process_executor,
         ),
     )
+
+
+def _start(workspace: Workspace, dataset_id: str) -> datetime:
+    """Where a dataset's partitions begin; the present where its data cannot be read just now, so that it still loads."""
+    try:
+        return pipeline.first_bucket(workspace, dataset_id)
+    except SourceError as error:
+        _log.warning("%s: %s", dataset_id, error)
+        return workspace.dataset(dataset_id).spec.granularity.floor(workspace.now())
 
 
 def _refuse_equal_slugs(starts: dict[str, datetime]) -> None:

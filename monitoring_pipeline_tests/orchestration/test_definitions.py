@@ -101,3 +101,14 @@ def test_a_broken_dataset_is_left_out_and_named_by_a_failing_check(tmp_path: Pat
     (check,) = result.get_asset_check_evaluations()
     assert not check.passed
     assert "broken" in str(check.metadata["broken"].value)
+
+
+def test_partitions_begin_where_the_data_begins_before_anything_has_run(tmp_path: Path) -> None:
+    home = make_workspace(tmp_path / "data", days=3)
+    (home / "datasets" / "orders" / "dataset.yaml").write_text(DATASET.replace("start: 2026-03-01\n", ""))
+
+    specs = {spec.key.path[-1]: spec for spec in definitions_of(home).resolve_all_asset_specs()}
+    partitions = specs["profiles"].partitions_def
+
+    assert isinstance(partitions, dg.DailyPartitionsDefinition)
+    assert partitions.get_first_partition_key() == "2026-03-01"
