@@ -12,7 +12,7 @@ from datetime import datetime
 import dagster as dg
 
 from monitoring_pipeline import pipeline
-from monitoring_pipeline.errors import SourceError
+from monitoring_pipeline.errors import ConflictError, SourceError
 from monitoring_pipeline.orchestration.assets import dataset_definitions, slug
 from monitoring_pipeline.orchestration.documents import documents_definitions
 from monitoring_pipeline.orchestration.jobs import deliver_digests
@@ -38,6 +38,8 @@ def build_definitions(
         chosen = {
             name: one for name, one in workspace.catalog.datasets.items() if only is None or name in only
         }
+        for dataset_id in chosen:
+            _apply(workspace, dataset_id)
         starts = {dataset_id: _start(workspace, dataset_id) for dataset_id in chosen}
     _refuse_equal_slugs(starts)
     per_dataset = [
@@ -54,6 +56,14 @@ def build_definitions(
             executor=dg.in_process_executor,
         ),
     )
+
+
+def _apply(workspace: Workspace, dataset_id: str) -> None:
+    """Note the dataset's files as versions in the store. A conflict is for `monitor_documents` to show."""
+    try:
+        workspace.apply(dataset_id, author="code location")
+    except ConflictError as error:
+        _log.warning("%s: %s", dataset_id, error)
 
 
 def _start(workspace: Workspace, dataset_id: str) -> datetime:

@@ -10,6 +10,7 @@ import pytest
 from monitoring_pipeline.orchestration.definitions import build_definitions
 from monitoring_pipeline.orchestration.resources import WorkspaceResource
 from monitoring_pipeline.settings import Settings
+from monitoring_pipeline.workspace import Workspace
 from monitoring_pipeline_tests.workspaces import DATASET, make_workspace
 
 
@@ -101,6 +102,19 @@ def test_a_broken_dataset_is_left_out_and_named_by_a_failing_check(tmp_path: Pat
     (check,) = result.get_asset_check_evaluations()
     assert not check.passed
     assert "broken" in str(check.metadata["broken"].value)
+
+
+def test_loading_notes_the_documents_in_the_store(tmp_path: Path) -> None:
+    home = make_workspace(tmp_path / "data", days=0)
+    definitions_of(home)
+
+    with Workspace(Settings(home=home)) as workspace:
+        again = workspace.apply("orders")
+
+    assert {kind: (version.version, version.changed) for kind, version in again.items()} == {
+        "dataset": (1, False),
+        "monitors": (1, False),
+    }
 
 
 def test_partitions_begin_where_the_data_begins_before_anything_has_run(tmp_path: Path) -> None:
