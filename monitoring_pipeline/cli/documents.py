@@ -1,0 +1,111 @@
+"""Commands about what the user wrote: monitor documents and dataset descriptions."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from monitoring_pipeline.cli.app import (
+    MISUSED,
+    DatasetOption,
+    app,
+    chosen_datasets,
+    err,
+    fail,
+    open_workspace,
+    out,
+)
+from monitoring_pipeline.errors import Problem, UsageError
+from monitoring_pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from monitoring_pipeline.config.document import MonitorDocument
+    from monitoring_pipeline.metrics import Metric
+
+
+@app.command(rich_help_panel="What is watched")
+def validate(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Monitor documents or dataset descriptions; the workspace unless given."),
+    ] = None,
+) -> None:
+    """Check monitor documents and dataset descriptions: every problem at once, with its place."""
+    from monitoring_pipeline.config.dataset import load_dataset
+    from monitoring_pipeline.config.document import load_document
+    from monitoring_pipeline.errors import DocumentError
+    from monitoring_pipeline.workspace import DATASET_FILE, DOCUMENT_FILE, own_metrics
+
+    home = Settings().home
+    paths = files or sorted(
+        path for name in (DATASET_FILE, DOCUMENT_FILE) for path in (home / "datasets").glob(f"*/{name}")
+    )
+    if not paths:
+        fail(
+            UsageError(
+                f"nothing to validate: no datasets in {home / 'datasets'}; name a file, or try `monitor init`"
+            )
+        )
+    broken = 0
+    for path in paths:
+        try:
+            if path.suffix in {".yaml", ".yml"}:
+                own_metrics(load_dataset(path), source=str(path))
+                warnings = ()
+            else:
+                loaded = load_document(path)
+                warnings = (*loaded.warnings, *_idle_analyzers(loaded.document, path.parent))
+        except DocumentError as error:
+            broken += 1
+            err.print(f"[red]✗[/red] {escape(str(error))}")
+        else:
+            out.print(f"[green]✓[/green] {path}")
+            for warning in warnings:
+                out.print(f"  [yellow]warning[/yellow] {escape(str(warning))}")
+    if broken:
+        raise typer.Exit(MISUSED)
+
+
+def _idle_analyzers(document: MonitorDocument, folder: Path) -> Iterator[Problem]:
+    """The analyzers that this release cannot run, which is no reason to refuse the document."""
+    from monitoring_pipeline.analysis.engine import unable
+    from monitoring_pipeline.config.dataset import load_dataset
+    from monitoring_pipeline.errors import DocumentError
+    from monitoring_pipeline.workspace import DATASET_FILE, own_metrics
+
+    description = folder / DATASET_FILE
+    metrics: Mapping[str, Metric] = {}
+    if description.exists():
+        with suppress(DocumentError):  # told where the description itself is checked
+            metrics = own_metrics(load_dataset(description), source=str(description))
+    reasons = unable(document, metrics=metrics)
+    for place, analyzer in enumerate(document.analyzers):
+        if analyzer.id in reasons:
+            yield Problem(f"$.analyzers[{place}]", f"{analyzer.id}, which does not run", reasons[analyzer.id])
+
+
+@app.command(rich_help_panel="What is watched")
+def schema() -> None:
+    """Print the JSON Schema of the monitor document, for editors."""
+    from monitoring_pipeline.config.document import json_schema
+
+    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+
+
+@app.command(rich_help_panel="What is watched")
+def apply(datasets: DatasetOption = None) -> None:
+    """Write the workspace's files to the store as versioned documents."""
+    with open_workspace() as workspace:
+        for dataset_id in chosen_datasets(workspace, datasets):
+            for kind, version in workspace.apply(dataset_id).items():
+                state = "changed" if version.changed else "unchanged"
+                out.print(f"{dataset_id}/{kind}: {state}, version {version.version}")
+                if version.changed and version.diff:
+                    out.print(escape(version.diff), highlight=False)
