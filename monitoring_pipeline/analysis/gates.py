@@ -28,6 +28,7 @@ Calculated = AbstractSet[tuple[str, str, datetime]]
 """(analyzer id, analyzer version, bucket) of what has been judged."""
 
 _HOUR = timedelta(hours=1)
+_DONE = "already analysed by this version of the analyzer"
 _LONG = {Granularity.WEEKLY, Granularity.MONTHLY}
 
 
@@ -100,13 +101,27 @@ def decide(
     else. `unable` are analyzers, by id, that cannot run, and why (`engine.unable`).
     """
     done = calculated if isinstance(calculated, AbstractSet) else frozenset(calculated)
-    situation = _Situation(document, facts, done, now, window, backfill, unable or {})
+    situation = Situation(document, facts, done, now, window=window, backfill=backfill, unable=unable or {})
     due: list[Due] = []
     waiting: list[Waiting] = []
     for analyzer in document.analyzers:
         for verdict in _decide(analyzer, situation):
             (due if isinstance(verdict, Due) else waiting).append(verdict)  # pyright: ignore[reportArgumentType]
     return Decision(tuple(sorted(due)), tuple(waiting))
+
+
+def judge(analyzer: Analyzer, bucket: datetime, situation: Situation) -> Due | Waiting:
+    """Whether one analyzer runs on one bucket in a situation: what `decide` asks for all of them."""
+    idle = _idle(analyzer, situation)
+    if idle is not None:
+        return Waiting(analyzer.id, None, Gate.IDLE, idle)
+    case = _Case.of(analyzer, situation)
+    if case.is_done(bucket):
+        return case.waits(bucket, Gate.DONE, _DONE)
+    closed = _settled(case, bucket, situation.newest)
+    if closed is not None:
+        return case.waits(bucket, *closed)
+    return _not_yet(case, bucket) or Due(bucket, analyzer.id, case.version)
 
 
 def default_grace(granularity: Granularity) -> Duration:
@@ -131,20 +146,32 @@ def ready_at(
     return explicit if partial else max(explicit, granularity.shift(bucket, 1))
 
 
-@dataclass(frozen=True)
-class _Situation:
+@dataclass
+class Situation:
+    """What the gates look at. Whoever walks through time moves `facts`, `calculated` and `now` on."""
+
     document: MonitorDocument
     facts: BatchFacts
     calculated: Calculated
     now: datetime
-    window: TimeRange | None
-    backfill: bool
+    window: TimeRange | None = None
+    backfill: bool = False
     unable: Mapping[str, str] = field(default_factory=dict)
-    scheduled: dict[str, dict[datetime, bool]] = field(default_factory=dict)
-    """Whether a schedule matches a bucket, for every schedule once: analyzers share them, and cron is slow."""
+    _scheduled: dict[str, dict[datetime, bool]] = field(default_factory=dict, repr=False)
+    _versions: dict[str, str] = field(default_factory=dict, repr=False)
 
-    versions: dict[str, str] = field(default_factory=dict)
-    """Versions of analyzers that others are about, by id."""
+    def scheduled(self, analyzer: Analyzer) -> dict[datetime, bool]:
+        """Whether the analyzer's schedule matches a bucket, as far as asked: equal schedules share it, cron is slow."""
+        if analyzer.id not in self._scheduled:
+            key = analyzer.schedule_for(self.granularity).model_dump_json()
+            self._scheduled[analyzer.id] = self._scheduled.setdefault(f"\0{key}", {})
+        return self._scheduled[analyzer.id]
+
+    def version(self, analyzer: Analyzer) -> str:
+        """The analyzer's version."""
+        if analyzer.id not in self._versions:
+            self._versions[analyzer.id] = analyzer_version(analyzer, self.children(analyzer))
+        return self._versions[analyzer.id]
 
     @property
     def granularity(self) -> Granularity:
@@ -167,7 +194,7 @@ class _Case:
     """One analyzer in its situation, with what is the same for all of its buckets."""
 
     analyzer: Analyzer
-    situation: _Situation
+    situation: Situation
     schedule: FixedSchedule | CronSchedule
     scheduled: dict[datetime, bool]
     grace: Duration
@@ -175,12 +202,23 @@ class _Case:
     """Buckets that start earlier lie outside the grace; None when it is lifted."""
 
     @classmethod
-    def of(cls, analyzer: Analyzer, situation: _Situation) -> _Case:
-        schedule = analyzer.schedule_for(situation.granularity)
-        scheduled = situation.scheduled.setdefault(schedule.model_dump_json(), {})
+    def of(cls, analyzer: Analyzer, situation: Situation) -> _Case:
         grace = grace_of(analyzer, situation.granularity)
-        cutoff = None if situation.backfill else grace.before(situation.now)
-        return cls(analyzer, situation, schedule, scheduled, grace, cutoff)
+        return cls(
+            analyzer,
+            situation,
+            schedule=analyzer.schedule_for(situation.granularity),
+            scheduled=situation.scheduled(analyzer),
+            grace=grace,
+            cutoff=None if situation.backfill else grace.before(situation.now),
+        )
+
+    @property
+    def version(self) -> str:
+        return self.situation.version(self.analyzer)
+
+    def is_done(self, bucket: datetime) -> bool:
+        return (self.analyzer.id, self.version, bucket) in self.situation.calculated
 
     def matches(self, bucket: datetime) -> bool:
         if bucket not in self.scheduled:
@@ -196,18 +234,18 @@ class _Case:
         return Waiting(self.analyzer.id, bucket, gate, reason, until)
 
 
-def _decide(analyzer: Analyzer, situation: _Situation) -> Iterator[Due | Waiting]:
+def _decide(analyzer: Analyzer, situation: Situation) -> Iterator[Due | Waiting]:
     idle = _idle(analyzer, situation)
     if idle is not None:
         yield Waiting(analyzer.id, None, Gate.IDLE, idle)
         return
     case = _Case.of(analyzer, situation)
-    version = analyzer_version(analyzer, situation.children(analyzer))
+    version = case.version
     asked, newest = situation.window is not None, situation.newest
     for bucket in _candidates(case):
         if (analyzer.id, version, bucket) in situation.calculated:
             if asked:
-                yield case.waits(bucket, Gate.DONE, "already analysed by this version of the analyzer")
+                yield case.waits(bucket, Gate.DONE, _DONE)
             continue
         closed = _settled(case, bucket, newest)
         if closed is None:
@@ -216,7 +254,7 @@ def _decide(analyzer: Analyzer, situation: _Situation) -> Iterator[Due | Waiting
             yield case.waits(bucket, *closed)
 
 
-def _idle(analyzer: Analyzer, situation: _Situation) -> str | None:
+def _idle(analyzer: Analyzer, situation: Situation) -> str | None:
     """Why the analyzer runs on no bucket at all."""
     if analyzer.disabled:
         return "is disabled"
@@ -264,8 +302,8 @@ def _settled_children(case: _Case, bucket: datetime, newest: datetime) -> tuple[
     closed = [
         (child.id, *gate)
         for child in case.children()
-        if not _is_calculated(child, case.situation, bucket)
-        and (gate := _settled(_Case.of(child, case.situation), bucket, newest)) is not None
+        if not (of_child := _Case.of(child, case.situation)).is_done(bucket)
+        and (gate := _settled(of_child, bucket, newest)) is not None
     ]
     if not closed or not (needs_all(case.analyzer) or len(closed) == len(case.children())):
         return None
@@ -304,18 +342,12 @@ def _waiting_child(case: _Case, bucket: datetime) -> Waiting | None:
     """The gate of a composite analyzer: each of its analyzers has judged the bucket, does so now, or never will."""
     newest = case.situation.newest
     for child in case.children():
-        if _is_calculated(child, case.situation, bucket):
-            continue
         of_child = _Case.of(child, case.situation)
+        if of_child.is_done(bucket):
+            continue
         if _settled(of_child, bucket, newest) is None and (waiting := _not_yet(of_child, bucket)) is not None:
             return case.waits(bucket, Gate.CHILDREN, f"waits for {child.id}: {waiting.reason}", waiting.until)
     return None
-
-
-def _is_calculated(analyzer: Analyzer, situation: _Situation, bucket: datetime) -> bool:
-    if analyzer.id not in situation.versions:
-        situation.versions[analyzer.id] = analyzer_version(analyzer)
-    return (analyzer.id, situation.versions[analyzer.id], bucket) in situation.calculated
 
 
 def _mismatch(schedule: FixedSchedule | CronSchedule, bucket: datetime) -> str:
