@@ -242,6 +242,8 @@ class Duration:
 
 
 def _add_months(moment: datetime, months: int) -> datetime:
+    if not months:
+        return moment
     year, month = divmod(moment.year * 12 + moment.month - 1 + months, 12)
     if not 1 <= year <= 9999:
         raise OverflowError(f"there is no year {year}")

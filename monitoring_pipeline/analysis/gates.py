@@ -112,10 +112,10 @@ def decide(
 
 def judge(analyzer: Analyzer, bucket: datetime, situation: Situation) -> Due | Waiting:
     """Whether one analyzer runs on one bucket in a situation: what `decide` asks for all of them."""
-    idle = _idle(analyzer, situation)
+    case = situation.case(analyzer)
+    idle = _idle(case)
     if idle is not None:
         return Waiting(analyzer.id, None, Gate.IDLE, idle)
-    case = _Case.of(analyzer, situation)
     if case.is_done(bucket):
         return case.waits(bucket, Gate.DONE, _DONE)
     closed = _settled(case, bucket, situation.newest)
@@ -157,21 +157,27 @@ class Situation:
     window: TimeRange | None = None
     backfill: bool = False
     unable: Mapping[str, str] = field(default_factory=dict)
-    _scheduled: dict[str, dict[datetime, bool]] = field(default_factory=dict, repr=False)
-    _versions: dict[str, str] = field(default_factory=dict, repr=False)
+    _cases: dict[str, _Case] = field(default_factory=dict, repr=False)
+    _schedules: dict[str, dict[datetime, bool]] = field(default_factory=dict, repr=False)
 
-    def scheduled(self, analyzer: Analyzer) -> dict[datetime, bool]:
-        """Whether the analyzer's schedule matches a bucket, as far as asked: equal schedules share it, cron is slow."""
-        if analyzer.id not in self._scheduled:
-            key = analyzer.schedule_for(self.granularity).model_dump_json()
-            self._scheduled[analyzer.id] = self._scheduled.setdefault(f"\0{key}", {})
-        return self._scheduled[analyzer.id]
-
-    def version(self, analyzer: Analyzer) -> str:
-        """The analyzer's version."""
-        if analyzer.id not in self._versions:
-            self._versions[analyzer.id] = analyzer_version(analyzer, self.children(analyzer))
-        return self._versions[analyzer.id]
+    def case(self, analyzer: Analyzer) -> _Case:
+        """One of the document's analyzers with what does not change about it, made once."""
+        if analyzer.id not in self._cases:
+            children = tuple(self.case(child) for child in self.children(analyzer))
+            schedule = analyzer.schedule_for(self.granularity)
+            self._cases[analyzer.id] = _Case(
+                analyzer,
+                self,
+                version=analyzer_version(analyzer, [child.analyzer for child in children]),
+                children=children,
+                schedule=schedule,
+                scheduled=self._schedules.setdefault(schedule.model_dump_json(), {}),
+                grace=grace_of(analyzer, self.granularity),
+                is_composite=bool(children_of(analyzer)),
+                is_missing_datapoint=is_missing_datapoint(analyzer),
+                is_seconds_since_last_upload=is_seconds_since_last_upload(analyzer),
+            )
+        return self._cases[analyzer.id]
 
     @property
     def granularity(self) -> Granularity:
@@ -189,33 +195,29 @@ class Situation:
         return last if self.document.allow_partial_target_batches else self.granularity.shift(last, -1)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Case:
     """One analyzer in its situation, with what is the same for all of its buckets."""
 
     analyzer: Analyzer
-    situation: Situation
+    situation: Situation = field(repr=False)
+    version: str
+    children: tuple[_Case, ...]
+    """The analyzers that a composite one is about, in its order."""
+
     schedule: FixedSchedule | CronSchedule
     scheduled: dict[datetime, bool]
-    grace: Duration
-    cutoff: datetime | None
-    """Buckets that start earlier lie outside the grace; None when it is lifted."""
+    """Whether the schedule matches a bucket, as far as asked: equal schedules share it, cron is slow."""
 
-    @classmethod
-    def of(cls, analyzer: Analyzer, situation: Situation) -> _Case:
-        grace = grace_of(analyzer, situation.granularity)
-        return cls(
-            analyzer,
-            situation,
-            schedule=analyzer.schedule_for(situation.granularity),
-            scheduled=situation.scheduled(analyzer),
-            grace=grace,
-            cutoff=None if situation.backfill else grace.before(situation.now),
-        )
+    grace: Duration
+    is_composite: bool
+    is_missing_datapoint: bool
+    is_seconds_since_last_upload: bool
 
     @property
-    def version(self) -> str:
-        return self.situation.version(self.analyzer)
+    def cutoff(self) -> datetime | None:
+        """Buckets that start earlier lie outside the grace; None when it is lifted."""
+        return None if self.situation.backfill else self.grace.before(self.situation.now)
 
     def is_done(self, bucket: datetime) -> bool:
         return (self.analyzer.id, self.version, bucket) in self.situation.calculated
@@ -225,42 +227,41 @@ class _Case:
             self.scheduled[bucket] = self.schedule.matches(bucket, self.situation.granularity)
         return self.scheduled[bucket]
 
-    def children(self) -> list[Analyzer]:
+    def able_children(self) -> list[_Case]:
         """The analyzers that can run of those that a composite one is about."""
-        children = self.situation.children(self.analyzer)
-        return [child for child in children if _idle(child, self.situation) is None]
+        return [child for child in self.children if _idle(child) is None]
 
     def waits(self, bucket: datetime, gate: Gate, reason: str, until: datetime | None = None) -> Waiting:
         return Waiting(self.analyzer.id, bucket, gate, reason, until)
 
 
 def _decide(analyzer: Analyzer, situation: Situation) -> Iterator[Due | Waiting]:
-    idle = _idle(analyzer, situation)
+    case = situation.case(analyzer)
+    idle = _idle(case)
     if idle is not None:
         yield Waiting(analyzer.id, None, Gate.IDLE, idle)
         return
-    case = _Case.of(analyzer, situation)
-    version = case.version
     asked, newest = situation.window is not None, situation.newest
     for bucket in _candidates(case):
-        if (analyzer.id, version, bucket) in situation.calculated:
+        if case.is_done(bucket):
             if asked:
                 yield case.waits(bucket, Gate.DONE, _DONE)
             continue
         closed = _settled(case, bucket, newest)
         if closed is None:
-            yield _not_yet(case, bucket) or Due(bucket, analyzer.id, version)
+            yield _not_yet(case, bucket) or Due(bucket, analyzer.id, case.version)
         elif asked or bucket == newest:
             yield case.waits(bucket, *closed)
 
 
-def _idle(analyzer: Analyzer, situation: Situation) -> str | None:
+def _idle(case: _Case) -> str | None:
     """Why the analyzer runs on no bucket at all."""
+    analyzer, situation = case.analyzer, case.situation
     if analyzer.disabled:
         return "is disabled"
     if analyzer.id in situation.unable:
         return situation.unable[analyzer.id]
-    idle = {child.id: why for child in situation.children(analyzer) if (why := _idle(child, situation))}
+    idle = {child.analyzer.id: why for child in case.children if (why := _idle(child))}
     if idle and (needs_all(analyzer) or len(idle) == len(children_of(analyzer))):
         name, why = next(iter(idle.items()))
         return f"its analyzer {name}: {why}"
@@ -270,15 +271,15 @@ def _idle(analyzer: Analyzer, situation: Situation) -> str | None:
 
 
 def _candidates(case: _Case) -> Iterator[datetime]:
-    situation = case.situation
+    situation, cutoff = case.situation, case.cutoff
     granularity = situation.granularity
     if situation.window is not None:
         yield from situation.window.buckets(granularity)
         return
     first = situation.facts.first_bucket or situation.now
-    if case.cutoff is not None:
-        inside = granularity.floor(case.cutoff)
-        first = max(first, inside if inside == case.cutoff else granularity.shift(inside, 1))
+    if cutoff is not None:
+        inside = granularity.floor(cutoff)
+        first = max(first, inside if inside == cutoff else granularity.shift(inside, 1))
     for index in range(granularity.index(first), granularity.index(situation.now) + 1):
         yield granularity.start(index)
 
@@ -288,9 +289,9 @@ def _settled(case: _Case, bucket: datetime, newest: datetime) -> tuple[Gate, str
     first = case.situation.facts.first_bucket
     if first is not None and bucket < first:
         return Gate.GRACE, f"before the dataset's first data ({_words(first)})"
-    if bucket < newest and is_seconds_since_last_upload(case.analyzer):
+    if bucket < newest and case.is_seconds_since_last_upload:
         return Gate.DONE, "secondsSinceLastUpload is judged on the newest bucket only"
-    if case.cutoff is not None and bucket < case.cutoff:
+    if (cutoff := case.cutoff) is not None and bucket < cutoff:
         return Gate.GRACE, f"outside the backfill grace of {_length(case.grace)}"
     if not case.matches(bucket):
         return Gate.SCHEDULE, _mismatch(case.schedule, bucket)
@@ -300,12 +301,11 @@ def _settled(case: _Case, bucket: datetime, newest: datetime) -> tuple[Gate, str
 def _settled_children(case: _Case, bucket: datetime, newest: datetime) -> tuple[Gate, str] | None:
     """Why the bucket is closed for a composite analyzer: too few of its analyzers will ever judge it."""
     closed = [
-        (child.id, *gate)
-        for child in case.children()
-        if not (of_child := _Case.of(child, case.situation)).is_done(bucket)
-        and (gate := _settled(of_child, bucket, newest)) is not None
+        (child.analyzer.id, *gate)
+        for child in case.able_children()
+        if not child.is_done(bucket) and (gate := _settled(child, bucket, newest)) is not None
     ]
-    if not closed or not (needs_all(case.analyzer) or len(closed) == len(case.children())):
+    if not closed or not (needs_all(case.analyzer) or len(closed) == len(case.able_children())):
         return None
     name, gate, reason = closed[0]
     return gate, f"its analyzer {name}: {reason}"
@@ -317,7 +317,7 @@ def _not_yet(case: _Case, bucket: datetime) -> Waiting | None:
     now, facts, granularity = situation.now, situation.facts, situation.granularity
     may_be_partial = situation.document.allow_partial_target_batches
     has_data = facts.rows.get(bucket, 0) > 0
-    if is_seconds_since_last_upload(analyzer):
+    if case.is_seconds_since_last_upload:
         ready = granularity.shift(bucket, 0 if may_be_partial else 1)
         return (
             None if ready <= now else case.waits(bucket, Gate.READINESS, f"ready at {_words(ready)}", ready)
@@ -325,10 +325,10 @@ def _not_yet(case: _Case, bucket: datetime) -> Waiting | None:
     ready = ready_at(analyzer, bucket, granularity, partial=may_be_partial and has_data)
     if now < ready:
         return case.waits(bucket, Gate.READINESS, f"ready at {_words(ready)}", ready)
-    if children_of(analyzer):
+    if case.is_composite:
         return _waiting_child(case, bucket)
     if not has_data:
-        if is_missing_datapoint(analyzer):
+        if case.is_missing_datapoint:
             return None
         gives_up = case.grace.after(bucket)
         return case.waits(bucket, Gate.DATA, f"waits for data until {_words(gives_up)}", _next_hour(now))
@@ -341,12 +341,12 @@ def _not_yet(case: _Case, bucket: datetime) -> Waiting | None:
 def _waiting_child(case: _Case, bucket: datetime) -> Waiting | None:
     """The gate of a composite analyzer: each of its analyzers has judged the bucket, does so now, or never will."""
     newest = case.situation.newest
-    for child in case.children():
-        of_child = _Case.of(child, case.situation)
-        if of_child.is_done(bucket):
+    for child in case.able_children():
+        if child.is_done(bucket) or _settled(child, bucket, newest) is not None:
             continue
-        if _settled(of_child, bucket, newest) is None and (waiting := _not_yet(of_child, bucket)) is not None:
-            return case.waits(bucket, Gate.CHILDREN, f"waits for {child.id}: {waiting.reason}", waiting.until)
+        if (waiting := _not_yet(child, bucket)) is not None:
+            reason = f"waits for {child.analyzer.id}: {waiting.reason}"
+            return case.waits(bucket, Gate.CHILDREN, reason, waiting.until)
     return None
 
 

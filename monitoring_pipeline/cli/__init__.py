@@ -6,10 +6,10 @@ Exit codes: 0 healthy, 1 anomalies at or above the asked severity, 2 a mistake i
 """
 
 # In the order in which `monitor --help` shows them.
-from monitoring_pipeline.cli import start, operate, documents, profiles
+from monitoring_pipeline.cli import start, operate, documents, profiles, schedule
 from monitoring_pipeline.cli.app import app
 
-__all__ = ["app", "documents", "main", "operate", "profiles", "start"]
+__all__ = ["app", "documents", "main", "operate", "profiles", "schedule", "start"]
 
 
 def main() -> None:
