@@ -6,14 +6,17 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import numpy as np
+
 from monitoring_pipeline import pipeline
 from monitoring_pipeline.alerting.anomalies import badness
 from monitoring_pipeline.alerting.digests import Digest
 from monitoring_pipeline.alerting.incidents import Incident
 from monitoring_pipeline.alerting.incidents import Status as IncidentStatus
 from monitoring_pipeline.analysis.result import AnalyzerResult
+from monitoring_pipeline.segments import OVERALL
 from monitoring_pipeline.store import datasets, digests, incidents, profiles, results
-from monitoring_pipeline.timegrid import Granularity, TimeRange
+from monitoring_pipeline.timegrid import Granularity, TimeRange, from_micros
 from monitoring_pipeline.workspace import Workspace
 
 
@@ -131,3 +134,49 @@ def outbox(workspace: Workspace) -> list[str]:
         for item in digests.undelivered(workspace.store)
         if item.state == "pending" and item.next_attempt <= now
     ]
+
+
+PLOTTED = 5
+"""Columns whose means are worth a plot over time."""
+
+
+def key_metrics(
+    workspace: Workspace, dataset_id: str, buckets: Collection[datetime]
+) -> dict[datetime, dict[str, float]]:
+    """The few numbers of each bucket that say most at one glance, by name: what the Dagster UI plots over partitions.
+
+    The share of nulls over all columns (from 0 to 1), and the means of up to five numeric columns, those with
+    a role (score, prediction, target) first. What a bucket does not have is absent.
+    """
+    wanted = sorted({*buckets})
+    if not wanted:
+        return {}
+    spec = workspace.dataset(dataset_id).spec
+    found = profiles.series(
+        workspace.store,
+        workspace.ref(dataset_id),
+        ("n", "n_null", "m_n", "mean"),
+        TimeRange(wanted[0], spec.granularity.shift(wanted[-1], 1)),
+        granularity=spec.granularity,
+        segments=[OVERALL],
+    )
+    places = [place for place, (_, column) in enumerate(found.keys) if column != profiles.DATASET_COLUMN]
+    roles = [spec.columns.score, spec.columns.prediction, spec.columns.target]
+    numeric = [place for place in places if np.nansum(found.values["m_n"][place]) > 0]
+    plotted = sorted(numeric, key=lambda place: found.keys[place][1] not in roles)[:PLOTTED]
+    values, nulls = (
+        np.nansum(found.values["n"][places], axis=0),
+        np.nansum(found.values["n_null"][places], axis=0),
+    )
+    metrics: dict[datetime, dict[str, float]] = {}
+    for at, micros in enumerate(found.buckets.tolist()):
+        bucket = from_micros(micros)
+        if bucket not in wanted or not values[at]:
+            continue
+        means = {
+            f"mean of {found.keys[place][1]}": float(found.values["mean"][place, at]) for place in plotted
+        }
+        metrics[bucket] = {"null share": float(nulls[at] / values[at])} | {
+            name: value for name, value in means.items() if np.isfinite(value)
+        }
+    return metrics

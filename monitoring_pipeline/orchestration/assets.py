@@ -8,7 +8,7 @@ see of a partition is on its materialisation.
 import re
 import warnings
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import dagster as dg
 
@@ -17,9 +17,18 @@ from monitoring_pipeline.config.baselines import TrailingWindowBaseline
 from monitoring_pipeline.orchestration import metadata
 from monitoring_pipeline.orchestration.checks import check_results, check_specs
 from monitoring_pipeline.orchestration.partitions import PARTITIONS_PER_RUN, buckets_of, partitions_for
+from monitoring_pipeline.timegrid import Granularity
 from monitoring_pipeline.workspace import MonitoredDataset, Workspace
 
 DATASET_TAG = "monitoring/dataset"
+
+_GRANULES = {
+    Granularity.QUARTER_HOURLY: timedelta(minutes=15),
+    Granularity.HOURLY: timedelta(hours=1),
+    Granularity.DAILY: timedelta(days=1),
+    Granularity.WEEKLY: timedelta(weeks=1),
+    Granularity.MONTHLY: timedelta(days=31),
+}
 
 # The one beta parameter that we use, and one that Dagster passes to itself.
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*(backfill_policy|owners).*")
@@ -40,6 +49,12 @@ def asset_key(dataset_id: str, name: str) -> dg.AssetKey:
     return dg.AssetKey([slug(dataset_id), name])
 
 
+def freshness_of(granularity: Granularity) -> dg.FreshnessPolicy:
+    """When a dataset's assets count as late: a bucket is over, and another one nearly, without anything new."""
+    granule = _GRANULES[granularity]
+    return dg.FreshnessPolicy.time_window(warn_window=2 * granule, fail_window=4 * granule)
+
+
 def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Definitions:
     """Assets, checks and job of one dataset, whose first bucket is `start`."""
     spec, document = dataset.spec, dataset.document
@@ -51,6 +66,8 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
     tags = {"granularity": spec.granularity.value.lower()}
     chunks = dg.BackfillPolicy.multi_run(PARTITIONS_PER_RUN[spec.granularity])
 
+    fresh = freshness_of(spec.granularity)
+
     batches = dg.AssetSpec(
         batches_key,
         description=spec.description or f"Batches of {spec.id} as they arrive.",
@@ -60,6 +77,7 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
         partitions_def=partitions,
         group_name=group,
         owners=owners,
+        freshness_policy=fresh,
     )
 
     @dg.asset(
@@ -71,6 +89,7 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
         partitions_def=partitions,
         group_name=group,
         owners=owners,
+        freshness_policy=fresh,
         backfill_policy=chunks,
     )
     def profiles(
@@ -78,11 +97,12 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
     ) -> dg.MaterializeResult:
         keys = buckets_of(partitions, context.partition_keys)
         report = pipeline.profile_batch(workspace, spec.id, list(keys))
+        plotted = overview.key_metrics(workspace, spec.id, [bucket.bucket for bucket in report.buckets])
         for bucket in report.buckets:
-            context.add_asset_metadata(
-                metadata.of_profile(bucket), asset_key=profiles_key, partition_key=keys[bucket.bucket]
-            )
-        return dg.MaterializeResult(metadata=metadata.of_profiling(report))
+            shown = metadata.of_profile(bucket, plotted.get(bucket.bucket, {}))
+            context.add_asset_metadata(shown, asset_key=profiles_key, partition_key=keys[bucket.bucket])
+        columns = metadata.of_columns(workspace.entity_schema(spec.id), batches_key)
+        return dg.MaterializeResult(metadata={**metadata.of_profiling(report), **columns})
 
     @dg.asset(
         key=results_key,
@@ -101,6 +121,7 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
         partitions_def=partitions,
         group_name=group,
         owners=owners,
+        freshness_policy=fresh,
         backfill_policy=chunks,
     )
     def analyzer_results(
@@ -115,7 +136,10 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
                 metadata.of_results(bucket, shown), asset_key=results_key, partition_key=key
             )
         return dg.MaterializeResult(
-            metadata=metadata.of_analysis(analyzed, notified, shown),
+            metadata={
+                **metadata.of_analysis(analyzed, notified, shown),
+                **metadata.of_columns(workspace.entity_schema(spec.id), profiles_key),
+            },
             check_results=check_results(document, shown),
         )
 

@@ -7,8 +7,11 @@ from datetime import datetime
 
 import dagster as dg
 
+from monitoring_pipeline.alerting.digests import Digest
+from monitoring_pipeline.alerting.formats.text import render_text
 from monitoring_pipeline.alerting.wording import sentence
 from monitoring_pipeline.analysis.result import AnalyzerResult
+from monitoring_pipeline.config.entity_schema import EntitySchema
 from monitoring_pipeline.pipeline import Analyzed, Notified, Profiled, ProfiledBucket
 from monitoring_pipeline.segments import segment_label
 
@@ -17,14 +20,39 @@ SHOWN = 20
 Metadata = Mapping[str, dg.MetadataValue | int | float | str]
 
 
-def of_profile(bucket: ProfiledBucket) -> Metadata:
-    """Metadata of one profiled partition."""
+def of_profile(bucket: ProfiledBucket, key_metrics: Mapping[str, float]) -> Metadata:
+    """Metadata of one profiled partition; its numbers are plotted over partitions."""
     return {
         "dagster/partition_row_count": bucket.rows,
+        **key_metrics,
         "columns": bucket.columns,
         "segments": bucket.segments,
         "load": bucket.version,
         **{f"problems: {kind}": count for kind, count in bucket.problems.items()},
+    }
+
+
+def of_columns(schema: EntitySchema | None, upstream: dg.AssetKey) -> Metadata:
+    """Columns with their types, and that each comes from the column of the same name of the asset before."""
+    if schema is None or not schema.columns:
+        return {}
+    columns = [
+        dg.TableColumn(
+            name,
+            type=str(known.data_type or "unknown"),
+            description=", ".join(
+                str(word)
+                for word in (known.discreteness, known.classifier)
+                if word and str(word) != "unknown"
+            )
+            or None,
+        )
+        for name, known in sorted(schema.columns.items())
+    ]
+    lineage = {name: [dg.TableColumnDep(asset_key=upstream, column_name=name)] for name in schema.columns}
+    return {
+        "dagster/column_schema": dg.MetadataValue.table_schema(dg.TableSchema(columns=columns)),
+        "dagster/column_lineage": dg.MetadataValue.column_lineage(dg.TableColumnLineage(lineage)),
     }
 
 
@@ -87,7 +115,15 @@ def of_analysis(analyzed: Analyzed, notified: Notified, results: Sequence[Analyz
             if analyzed.notes
             else {}
         ),
+        **({"digest": dg.MetadataValue.md(_digest(notified.digests))} if notified.digests else {}),
     }
+
+
+def _digest(digests: Sequence[Digest]) -> str:
+    """The most severe digest as people got it, and how many others there are."""
+    worst = min(digests, key=lambda digest: (digest.severity, -digest.anomaly_count))
+    more = f"\n\nand {len(digests) - 1} more" if len(digests) > 1 else ""
+    return f"```\n{render_text(worst)}\n```{more}"
 
 
 def anomaly_table(anomalies: Sequence[AnalyzerResult]) -> dg.TableMetadataValue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -32,6 +33,15 @@ def test_a_dataset_has_a_group_of_partitioned_assets_with_its_owner(tmp_path: Pa
     assert {tuple(spec.owners) for spec in specs.values()} == {("team:shop",)}
     assert all(isinstance(spec.partitions_def, dg.DailyPartitionsDefinition) for spec in specs.values())
     assert specs["batches"].description == "Orders of a small shop"
+
+
+def test_assets_are_late_when_nothing_new_has_come_for_some_granules(tmp_path: Path) -> None:
+    definitions = definitions_of(make_workspace(tmp_path / "data", days=0))
+
+    specs = [spec for spec in definitions.resolve_all_asset_specs() if spec.group_name == "orders"]
+
+    expected = dg.FreshnessPolicy.time_window(warn_window=timedelta(days=2), fail_window=timedelta(days=4))
+    assert [spec.freshness_policy for spec in specs] == [expected] * 3
 
 
 def test_the_results_depend_on_the_window_of_profiles_that_baselines_need(tmp_path: Path) -> None:

@@ -137,6 +137,45 @@ def test_a_partition_shows_what_was_found(house: House) -> None:
     assert shown["2026-03-10"]["anomalies"].value == 0
 
 
+def test_numbers_that_say_most_are_plotted_over_partitions(house: House) -> None:
+    house.until_quiet()
+
+    records = house.instance.fetch_materializations(PROFILES, limit=100).records
+    shown = {record.partition_key: record.asset_materialization.metadata for record in records}  # pyright: ignore[reportOptionalMemberAccess]
+    assert shown["2026-03-10"]["null share"].value == 0
+    assert shown["2026-03-18"]["null share"].value > 0
+    assert any(name.startswith("mean of ") for name in shown["2026-03-10"])
+
+
+def test_columns_are_shown_with_their_types_and_come_from_the_asset_before(house: House) -> None:
+    house.until_quiet()
+
+    for key, before in ((PROFILES, BATCHES), (RESULTS, PROFILES)):
+        events = house.instance.fetch_materializations(key, limit=100).records
+        (shown, *_) = (
+            record.asset_materialization.metadata  # pyright: ignore[reportOptionalMemberAccess]
+            for record in events
+            if "dagster/column_schema" in record.asset_materialization.metadata  # pyright: ignore[reportOptionalMemberAccess]
+        )
+        columns = {column.name: column.type for column in shown["dagster/column_schema"].value.columns}
+        lineage = shown["dagster/column_lineage"].value.deps_by_column
+        assert columns["amount"] == "fractional"
+        assert lineage["amount"] == [dg.TableColumnDep(asset_key=before, column_name="amount")]
+
+
+def test_a_run_that_told_people_shows_what_it_told_them(house: House) -> None:
+    house.until_quiet()
+
+    records = house.instance.fetch_materializations(RESULTS, limit=100).records
+    told = [
+        str(record.asset_materialization.metadata["digest"].value)  # pyright: ignore[reportOptionalMemberAccess]
+        for record in records
+        if "digest" in record.asset_materialization.metadata  # pyright: ignore[reportOptionalMemberAccess]
+    ]
+    assert told
+    assert "Orders arrive" in told[0]
+
+
 def test_a_monitor_with_anomalies_fails_its_check_with_a_warning(house: House) -> None:
     (request,) = house.requests()
 
