@@ -48,9 +48,11 @@ class Groups:
     @classmethod
     def by_code(cls, codes: NDArray[np.int64], cells: NDArray[np.int64]) -> Groups:
         """Rows by code, (n,) int64 places in `cells`; the rows of a group keep their order."""
-        narrow = codes.astype(np.uint16) if len(cells) <= 65_536 else codes
         bounds = np.zeros(len(cells) + 1, np.int64)
         np.cumsum(np.bincount(codes, minlength=len(cells)), out=bounds[1:])
+        narrow = codes.astype(np.uint16) if len(cells) <= 65_536 else codes
+        if not np.any(narrow[1:] < narrow[:-1]):
+            return cls(None, bounds, cells)
         return cls(np.argsort(narrow, kind="stable"), bounds, cells)
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from monitoring_pipeline.profiling import kernels
 from monitoring_pipeline.profiling.sketches import FrequentItems, Hll, Kll, frequent_items
 
-REVISION = 1
+REVISION = 2
 """Of the interface and of what is computed; a compiled engine of another revision is not used."""
 
 Buffer = NDArray | pa.Buffer | bytes
@@ -56,7 +56,6 @@ _WITH_ITEMS = frozenset({"integer", "unsigned", "boolean", "text"})
 _KINDS = _NUMBERS | _WITH_ITEMS | {"hash", "null", "object"}
 SHOWN = 128  # characters of a text that are told apart and shown as an item
 _LONG = 1024  # bytes
-_SAMPLED_FROM = 1 << 18  # after so many numbers of a cell, quantiles take one of each four
 _QUANTILES = tuple(percent / 100 for percent in (5, 25, 50, 75, 90, 95, 99))
 
 
@@ -118,7 +117,7 @@ class Cells:
     def add_texts(
         self,
         rows: int,
-        codes: NDArray[np.int64] | None,
+        codes: kernels.Codes | None,
         offsets: Offsets,
         text: NDArray[np.uint8],
         valid: Buffer | None,
@@ -336,9 +335,10 @@ class _Numbers:
 
     def _with(self, block: NDArray[np.float64]) -> tuple[kernels.Moments, Kll]:
         moments = kernels.add_moments(self._moments, block) if self._with_moments else self._moments
-        # From here on a sample errs much less than the sketch itself.
-        sampled = self._kll.n >= _SAMPLED_FROM and len(block) == self._block
-        return moments, self._kll.absorb(block, sampled=sampled)
+        level = 0
+        if len(block) == self._block:
+            level = kernels.sampling_level(self._kll.n, k=self._kll.k, block=self._block)
+        return moments, self._kll.absorb(block, level=level)
 
 
 @dataclass(eq=False)

@@ -17,11 +17,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+Codes = NDArray[np.int32] | NDArray[np.int64]
 Hashes = tuple[NDArray[np.uint64], NDArray[np.uint64]]
 _Scalar = TypeVar("_Scalar", bound=np.generic)
 
 HASH_SEED = 9001
 COUPON_SLOT_BITS = 26
+_MOST_SAMPLED = 6  # quantiles take at least one of each 2**6 numbers
 
 _C1, _C2 = np.uint64(0x87C37B91114253D5), np.uint64(0x4CF5AD432745937F)
 _F1, _F2 = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
@@ -255,14 +257,27 @@ def halve(
     return items[:odd], items[odd + coin :: 2]
 
 
-def one_of_four(values: NDArray[np.float64], *, seen: int) -> NDArray[np.float64]:
-    """One of each four consecutive values, drawn by their place; it stands for all four.
+def sampling_level(seen: int, *, k: int, block: int) -> int:
+    """The level at which the next numbers enter a KLL sketch: one of each 2**level stands for them.
 
-    `values`: (4 m,); `seen`: how many came before. Returns (m,).
+    `seen`: how many came before; `block`: how many come now. One of four from k² / 2 numbers on, one of sixteen after
+    sixteen times as many, and so on, at most one of 64. The rank of such a sample has a standard error of at most
+    0.61 / k, a third of what the sketch itself is off by.
     """
-    groups = values.reshape(-1, 4)
+    level, limit = 0, k * k // 2
+    while seen >= limit and level < _MOST_SAMPLED and block % (4 << level) == 0:
+        level, limit = level + 2, limit * 16
+    return level
+
+
+def one_of_each(values: NDArray[np.float64], *, seen: int, level: int) -> NDArray[np.float64]:
+    """One of each 2**level consecutive values, drawn by their place; it stands for all of them.
+
+    `values`: (2**level · m,); `seen`: how many came before; `level`: at least 1. Returns (m,).
+    """
+    groups = values.reshape(-1, 1 << level)
     places = np.arange(len(groups), dtype=np.uint64)
-    drawn = _splitmix(places + np.uint64((seen * 0x9E3779B97F4A7C15) & _MASK64)) >> np.uint64(62)
+    drawn = _splitmix(places + np.uint64((seen * 0x9E3779B97F4A7C15) & _MASK64)) >> np.uint64(64 - level)
     return groups[places, drawn]
 
 
@@ -319,17 +334,17 @@ def heavy_hitters(
     return np.flatnonzero(counts > cut), cut
 
 
-def dense_codes(codes: NDArray[np.int64], limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def dense_codes(codes: Codes, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The distinct codes that occur, ascending, and the place of each row's code among them.
 
-    `codes`: (n,) int64 in [0, `limit`).
+    `codes`: (n,) in [0, `limit`).
     """
     if limit <= 4 * len(codes) + 65_536:
         present = np.flatnonzero(np.bincount(codes, minlength=1))
         places = np.zeros(limit, np.int64)
         places[present] = np.arange(len(present))
         return present, places[codes]
-    present = run_lengths(np.sort(codes))[0]
+    present = run_lengths(np.sort(codes))[0].astype(np.int64, copy=False)
     return present, np.searchsorted(present, codes)
 
 

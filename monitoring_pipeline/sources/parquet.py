@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from monitoring_pipeline.sources.ahead import read_ahead
 from monitoring_pipeline.sources.listing import FoundFile
 from monitoring_pipeline.sources.records import MAX_ROWS, NO_BUCKET, Survey, indices_of
 from monitoring_pipeline.timegrid import Granularity
@@ -17,6 +18,11 @@ _TEXT_BYTES_PER_VALUE = 2.5
 
 _SMALL = 50_000
 """Rows below which threads, and opening a file again for dictionaries, cost more than they save."""
+
+_BATCH_BYTES = 1 << 25
+"""Decoded bytes of a batch, as far as the footer tells; rows of many columns come in batches of fewer rows."""
+
+_FEWEST_ROWS = 4_096
 
 
 def survey(file: FoundFile, timestamp: str | None, granularity: Granularity) -> Survey:
@@ -49,8 +55,12 @@ def batches(
     *,
     wanted: Collection[int],
     skip: Collection[str] = (),
-) -> Iterator[pa.RecordBatch]:
-    """Batches of the row groups that can hold wanted buckets, without the columns in `skip`."""
+) -> Generator[pa.RecordBatch]:
+    """Batches of the row groups that can hold wanted buckets, without the columns in `skip`.
+
+    While one batch is worked on, another thread decodes the next; memory holds these two, and of the row group that
+    they are part of what Arrow needs to decode it.
+    """
     with file.filesystem.open_input_file(file.address) as handle:
         with pq.ParquetFile(handle, pre_buffer=False) as parquet:
             footer = parquet.metadata
@@ -66,22 +76,32 @@ def batches(
             small = footer.num_rows < _SMALL
             dictionaries = [] if small else _repetitive_text(parquet)
             if not dictionaries:
-                yield from _in_turn(parquet, groups, columns, threads=not small)
+                found = _in_turn(parquet, groups, columns, threads=not small)
+                yield from found if small else read_ahead(found)
                 return
         # Dictionaries have to be asked for when a reader opens, which takes what the first one learned.
         handle.seek(0)
         with pq.ParquetFile(
             handle, metadata=footer, read_dictionary=dictionaries, pre_buffer=False
         ) as parquet:
-            yield from _in_turn(parquet, groups, columns, threads=True)
+            yield from read_ahead(_in_turn(parquet, groups, columns, threads=True))
 
 
 def _in_turn(
     parquet: pq.ParquetFile, groups: Collection[int], columns: list[str] | None, *, threads: bool
-) -> Iterator[pa.RecordBatch]:
+) -> Generator[pa.RecordBatch]:
     """One row group after the other: asked for several, Arrow fetches them all at once and holds them."""
     for group in groups:
-        yield from parquet.iter_batches(MAX_ROWS, row_groups=[group], columns=columns, use_threads=threads)
+        rows = _batch_rows(parquet.metadata.row_group(group))
+        yield from parquet.iter_batches(rows, row_groups=[group], columns=columns, use_threads=threads)
+
+
+def _batch_rows(group: pq.RowGroupMetaData) -> int:
+    """Rows of a batch, so that those of one group have nearly the same size."""
+    fitting = _BATCH_BYTES * group.num_rows // max(group.total_byte_size, 1)
+    most = min(max(fitting, _FEWEST_ROWS), MAX_ROWS)
+    parts = max(-(-group.num_rows // most), 1)
+    return max(-(-group.num_rows // parts), 1)
 
 
 def _may_hold(span: tuple[int, int, int] | None, wanted: Collection[int]) -> bool:

@@ -97,6 +97,34 @@ def test_both_engines_give_the_same_bytes_for_long_columns(cut: int) -> None:
     assert_same(pa.table(columns_with(60_000)), cut=cut)
 
 
+def test_both_engines_sample_the_same_numbers_at_every_level() -> None:
+    table = pa.table(
+        {name: array for name, array in columns_with(60_000).items() if name in ("g", "normal", "zipf")}
+    )
+    assert_same(
+        table, cut=60_000, kll_k=16, kll_k_segments=8
+    )  # one of 4 from 128 on, of 16 from 2,048, of 64
+    assert_same(table, cut=7_001, kll_k=16, kll_k_segments=8)
+
+
+@pytest.mark.parametrize("codes", [pa.int8(), pa.uint8(), pa.int32(), pa.int64()])
+@pytest.mark.parametrize("cut", [60_000, 911])
+def test_dictionaries_are_counted_like_the_texts_they_stand_for(codes: pa.DataType, cut: int) -> None:
+    rng = np.random.default_rng(5)
+    n = 9_000 if cut < 1_000 else 60_000
+    places, missing = rng.integers(0, 100, n), rng.random(n) < 0.05
+    places[missing] = 120  # a code that stands for nothing, behind a null
+    groups = pa.array(rng.choice(["a", "b", "c"], n, p=[0.9, 0.09, 0.01]))
+    texts = pa.array([f"{place:03}" * (1 + place) for place in range(100)])
+    coded = pa.DictionaryArray.from_arrays(pa.array(places, codes, mask=missing), texts, safe=False)
+    plain = texts.take(pa.array(places, mask=missing))
+    table = pa.table({"g": groups, "s": coded})
+    assert_same(table, cut=cut)
+    assert profile_with("compiled", table, cut) == profile_with(
+        "compiled", pa.table({"g": groups, "s": plain}), cut
+    )
+
+
 def test_counters_that_overflow_do_not_depend_on_the_cut() -> None:
     table = pa.table(
         {name: array for name, array in columns_with(60_000).items() if name in ("g", "zipf", "ids")}

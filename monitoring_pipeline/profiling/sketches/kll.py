@@ -45,14 +45,14 @@ class Kll:
         """Sketch of finite values, an (n,) float64 array in any order."""
         return cls(k, k, 0, np.nan, np.nan, ()).absorb(values)
 
-    def absorb(self, values: NDArray[np.float64], *, sampled: bool = False) -> Self:
-        """This sketch with more finite values; `sampled`: one of each four stands for all of them."""
+    def absorb(self, values: NDArray[np.float64], *, level: int = 0) -> Self:
+        """This sketch with more finite values, of which one of each 2**level stands for all of them."""
         if len(values) == 0:
             return self
-        n, level = self.n + len(values), 0
+        n = self.n + len(values)
         extremes = float(np.fmin(self.minimum, values.min())), float(np.fmax(self.maximum, values.max()))
-        if sampled:
-            values, level = kernels.one_of_four(values, seen=self.n), 2
+        if level:
+            values = kernels.one_of_each(values, seen=self.n, level=level)
         levels = [*self.levels, *[np.zeros(0)] * (level + 1 - len(self.levels))]
         levels[level] = np.sort(np.concatenate([levels[level], values]))
         return type(self)(self.k, self.min_k, n, *extremes, _compacted(levels, k=self.k, n=n))
@@ -119,7 +119,7 @@ class Kll:
             return head + struct.pack("<d", self.minimum)
         height = len(self.levels)
         kept = sum(map(len, self.levels))
-        free = max(_capacity(self.k, height) - kept, 0)
+        free = max(capacity(self.k, height) - kept, 0)
         places = np.cumsum([free, *map(len, self.levels[:-1])], dtype="<u4")
         return b"".join(
             [
@@ -160,7 +160,7 @@ class Kll:
         items = np.frombuffer(image, "<f8", offset=start).astype(np.float64)
         sizes = np.diff(places, append=places[0] + len(items))
         weight = sum(size << level for level, size in enumerate(sizes.tolist()))
-        if (sizes < 0).any() or places[0] + len(items) != _capacity(k, height) or weight != n or n < 1:
+        if (sizes < 0).any() or places[0] + len(items) != capacity(k, height) or weight != n or n < 1:
             raise damaged
         if min_k < _MIN_WIDTH or n >> 62 or np.isnan(items).any() or not minimum <= maximum:
             raise damaged
@@ -176,7 +176,7 @@ class Kll:
 
 def _compacted(levels: list[NDArray[np.float64]], *, k: int, n: int) -> tuple[NDArray[np.float64], ...]:
     """Halve the lowest level that is too full until everything fits into the capacity of a sketch of that height."""
-    while sum(map(len, levels)) > _capacity(k, len(levels)):
+    while sum(map(len, levels)) > capacity(k, len(levels)):
         height = len(levels)
         level = next(h for h in range(height) if len(levels[h]) >= _level_capacity(k, height, h))
         levels[level], risen = kernels.halve(levels[level], weight=n, level=level)
@@ -188,7 +188,8 @@ def _compacted(levels: list[NDArray[np.float64]], *, k: int, n: int) -> tuple[ND
 
 
 @lru_cache(maxsize=4096)
-def _capacity(k: int, height: int) -> int:
+def capacity(k: int, height: int) -> int:
+    """Places of a sketch with so many levels."""
     return sum(_level_capacity(k, height, level) for level in range(height))
 
 
