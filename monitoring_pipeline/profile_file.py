@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,14 +28,74 @@ _COMMONEST = 20
 _ALONE = Window(np.zeros(1, np.int64), 1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReadProfile:
+    """One profile of a file: of all segments together in a file of ours, of one segment in those of whylogs.
+
+    `metadata` are the entries of whylogs and the user's own; times and metadata are in files of whylogs only.
+    """
+
+    format: Literal["monitoring-pipeline", "whylogs"]
+    profile: DatasetProfile
+    dataset_timestamp: datetime | None = None
+    creation_timestamp: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def read_profiles(path: Path, *, most_bytes: int = MOST_BYTES) -> tuple[ReadProfile, ...]:
+    """The profiles in a file of ours or of whylogs; which of them it is, its first bytes tell.
+
+    Raises ProfileError, with the file's name, when it is damaged, larger than `most_bytes`, or something else.
+    """
+    data = read_bounded(path, most_bytes=most_bytes)
+    if not data.startswith(_OWN_MAGIC):
+        return tuple(map(_of_whylogs, read_whylogs(data, source=str(path), most_bytes=most_bytes)))
+    try:
+        profile = DatasetProfile.from_bytes(data)
+        for segment in profile.rows:
+            segment_tags(segment)
+            profile.performance(segment)
+    except (ProfileError, ValueError) as error:
+        raise ProfileError(f"{path}: {error}") from error
+    return (ReadProfile(format="monitoring-pipeline", profile=profile),)
+
+
+def write_profile(path: Path, profile: DatasetProfile) -> None:
+    """Write a profile as a file of ours, whole or not at all: a reader never sees half of it.
+
+    Raises ProfileError, with the file's name, when it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with unfinished.open("wb") as file:
+            file.write(profile.to_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
+        raise ProfileError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _of_whylogs(found: WhylogsProfile) -> ReadProfile:
+    return ReadProfile(
+        format="whylogs",
+        profile=found.judged,
+        dataset_timestamp=found.dataset_timestamp,
+        creation_timestamp=found.creation_timestamp,
+        metadata=found.metadata,
+    )
+
+
 def describe_profile(path: Path, *, most_bytes: int = MOST_BYTES) -> dict[str, Any]:
     """What a profile file says, ready for JSON.
 
-    Reads a dataset profile of ours or any file of whylogs; which of them it is, its first bytes tell. A profile is
+    Reads what `read_profiles` reads. A profile is
 
         {"format": "whylogs" or "monitoring-pipeline", "segment": {tag: value}, "rows": int,
          "dataset_timestamp": ISO 8601 or None, "creation_timestamp": likewise, "metadata": {name: text},
-         "columns": {column: {metric: value}},
+         "warnings": [text], "columns": {column: {metric: value}},
          "performance": {"rows", "metrics": {metric: value}, "labels", "confusion_matrix" (predictions in rows)}}
 
     (the last only where the file has it), and where a file holds several segments, they are {"segments": [...]}.
@@ -40,50 +103,47 @@ def describe_profile(path: Path, *, most_bytes: int = MOST_BYTES) -> dict[str, A
     estimate] of the 20 commonest, only those that surely occurred more often than the sketch may be wrong; None where
     they were not tracked. Raises ProfileError when the file is damaged or something else.
     """
-    data = read_bounded(path, most_bytes=most_bytes)
-    if data.startswith(_OWN_MAGIC):
-        segments = _own(data, source=str(path))
-    else:
-        segments = [
-            _of_whylogs(found) for found in read_whylogs(data, source=str(path), most_bytes=most_bytes)
-        ]
+    segments = [
+        _segment(found, segment)
+        for found in read_profiles(path, most_bytes=most_bytes)
+        for segment in sorted(found.profile.rows)
+    ]
     return segments[0] if len(segments) == 1 else {"segments": segments}
 
 
-def _own(data: bytes, *, source: str) -> list[dict[str, Any]]:
-    try:
-        profile = DatasetProfile.from_bytes(data)
-    except ProfileError as error:
-        raise ProfileError(f"{source}: {error}") from error
-    return [
-        {
-            "format": "monitoring-pipeline",
-            **_segment(profile, segment),
-            "dataset_timestamp": None,
-            "creation_timestamp": None,
-            "metadata": {},
-            "columns": describe_columns(profile.columns.get(segment, {})),
-        }
-        for segment in sorted(profile.rows)
-    ]
-
-
-def _of_whylogs(found: WhylogsProfile) -> dict[str, Any]:
+def _segment(found: ReadProfile, segment: str) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "format": "whylogs",
-        **_segment(found.profile, found.segment),
+        "format": found.format,
+        "segment": segment_tags(segment),
+        "rows": found.profile.rows[segment],
         "dataset_timestamp": _iso(found.dataset_timestamp),
         "creation_timestamp": _iso(found.creation_timestamp),
         "metadata": dict(found.metadata),
-        "columns": describe_columns(found.profile.columns[found.segment]),
+        "warnings": [str(warning) for warning in found.profile.warnings],
+        "columns": describe_columns(found.profile.columns.get(segment, {})),
     }
-    if found.performance is not None:
-        described["performance"] = _performance(found.performance)
+    performance = found.profile.performance(segment)
+    if performance is not None:
+        described["performance"] = describe_performance(performance)
     return described
 
 
-def _segment(profile: DatasetProfile, segment: str) -> dict[str, Any]:
-    return {"segment": segment_tags(segment), "rows": profile.rows[segment]}
+def described_metrics() -> list[Metric]:
+    """The metrics of a column that its profile tells, in the order of the catalog."""
+    known = {*SCALARS, *OUTLIER_SCALARS}
+    return [
+        metric
+        for metric in catalog().values()
+        if metric.level == "column"
+        and metric.source == "profile"
+        and metric.kind != "distribution"
+        and known.issuperset(metric.needs)
+    ]
+
+
+def is_count(metric: Metric) -> bool:
+    """Whether a metric is a whole number, 0 where there is nothing to count."""
+    return metric.additive and metric.unit == "values"
 
 
 def describe_columns(columns: Mapping[str, ColumnProfile]) -> dict[str, dict[str, Any]]:
@@ -94,10 +154,7 @@ def describe_columns(columns: Mapping[str, ColumnProfile]) -> dict[str, dict[str
         scalar: np.array([row[scalar] for row in rows], np.float64) for scalar in (*SCALARS, *OUTLIER_SCALARS)
     }
     described: dict[str, dict[str, Any]] = {name: {} for name in names}
-    for metric in catalog().values():
-        told = metric.level == "column" and metric.source == "profile" and metric.kind != "distribution"
-        if not told or not scalars.keys() >= set(metric.needs):
-            continue
+    for metric in described_metrics():
         values = metric.formula({scalar: scalars[scalar] for scalar in metric.needs})
         for name, value in zip(names, values.tolist(), strict=True):
             described[name][metric.name] = _plain(value, metric)
@@ -117,7 +174,7 @@ def _plain(value: float | str, metric: Metric) -> float | str | None:
         return value or None
     if not np.isfinite(value):
         return None
-    return int(value) if metric.additive and metric.unit == "values" else value
+    return int(value) if is_count(metric) else value
 
 
 def _frequent_items(column: ColumnProfile) -> list[list[str | int]] | None:
@@ -127,7 +184,8 @@ def _frequent_items(column: ColumnProfile) -> list[list[str | int]] | None:
     return [[text, estimate] for text, estimate, lower, upper in items if lower > upper - lower]
 
 
-def _performance(found: Performance) -> dict[str, Any]:
+def describe_performance(found: Performance) -> dict[str, Any]:
+    """Rows judged, every metric of predictions against outcomes that has a value, and the confusion matrix."""
     profile = ColumnProfile(extra={PERFORMANCE: found.to_bytes()})
     told = component_scalars(PERFORMANCE_SCALARS, {0: profile}, _ALONE)
     metrics = {

@@ -24,6 +24,7 @@ def modules_after(program: str) -> set[str]:
             "monitoring_pipeline.config.document",
             {"numpy", "pandas", "pyarrow", "dagster", "yaml", "sqlalchemy"},
         ),
+        ("monitoring_pipeline.notebook", {"dagster", "pandas", "sqlalchemy", "typer", "slack_sdk"}),
         ("monitoring_pipeline.pipeline", {"dagster", "pandas", "slack_sdk", "typer"}),
         ("monitoring_pipeline.cli", {"dagster", "numpy", "pandas", "pyarrow", "sqlalchemy"}),
     ],

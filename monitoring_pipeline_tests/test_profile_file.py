@@ -10,10 +10,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from monitoring_pipeline.config.dataset import ColumnRoles
 from monitoring_pipeline.errors import ProfileError
 from monitoring_pipeline.metrics import catalog
-from monitoring_pipeline.profile_file import describe_profile
-from monitoring_pipeline.profiling import profile
+from monitoring_pipeline.profile_file import describe_profile, read_profiles, write_profile
+from monitoring_pipeline.profiling import DatasetProfile, profile
+from monitoring_pipeline.profiling.performance import PERFORMANCE
 from monitoring_pipeline.profiling.whylogs import write_whylogs, write_whylogs_zip
 from monitoring_pipeline_tests.profiling.whylogs_files import FOLDER, needs_files, truth
 
@@ -125,3 +127,50 @@ def test_performance_is_told_where_there_is_some() -> None:
     for name in ("mae", "mse", "rmse"):
         assert regression["metrics"][f"regression.{name}"] == pytest.approx(truth()["reg.bin"][name])
     assert "labels" not in regression
+
+
+JUDGED = pa.table(
+    {"said": ["a", "b", "b", "a"], "came": ["a", "b", "a", "a"], "colour": ["red", "red", "blue", "red"]}
+)
+
+
+def test_performance_is_told_of_our_own_files_for_each_segment(tmp_path: Path) -> None:
+    path = tmp_path / "own.profile"
+    write_profile(path, profile(JUDGED, [["colour"]], roles=ColumnRoles(prediction="said", target="came")))
+    found = {tuple(one["segment"].values()): one["performance"] for one in describe_profile(path)["segments"]}
+    assert {key: one["metrics"]["classification.accuracy"] for key, one in found.items()} == {
+        (): 0.75, ("red",): 1.0, ("blue",): 0.0,
+    }  # fmt: skip
+    assert found[()]["labels"] == ["a", "b"]
+    assert found[()]["confusion_matrix"] == [[2.0, 0.0], [1.0, 1.0]]
+    assert found[()]["rows"] == 4
+
+
+def test_warnings_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "own.profile"
+    mixed = profile(pa.table({"x": [1]})).merge(profile(pa.table({"x": ["a"]})))
+    write_profile(path, mixed)
+    expected = ["column 'x': holds values of several types: 1 integral, 1 string"]
+    assert describe_profile(path)["warnings"] == expected
+    assert describe_profile(own_file(tmp_path))["warnings"] == []
+
+
+def test_outliers_are_told_by_both_methods(tmp_path: Path) -> None:
+    path = tmp_path / "own.profile"
+    write_profile(path, profile(pa.table({"x": [*range(99), 10_000]})))
+    told = describe_profile(path)["columns"]["x"]
+    assert (told["outlier_count"], told["outlier_sigma_count"], told["outlier_ratio"]) == (1, 1, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "told"),
+    [
+        (DatasetProfile({"no tags": 1}, {"no tags": {}}), "'no tags' is not a segment"),
+        (DatasetProfile({"": 1}, {"": {}}, components={"": {PERFORMANCE: b"short"}}), "performance: "),
+    ],
+)
+def test_what_a_file_of_ours_claims_is_checked(damaged: DatasetProfile, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "upload.profile"
+    path.write_bytes(damaged.to_bytes())
+    with pytest.raises(ProfileError, match=rf"upload\.profile: .*{told}"):
+        read_profiles(path)

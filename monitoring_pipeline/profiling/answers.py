@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitoring_pipeline.profiling.performance import MAX_LABELS
-from monitoring_pipeline.profiling.values import plain
+from monitoring_pipeline.profiling.values import doubles, plain
 
 Texts = Sequence[str | None]
 
@@ -81,6 +81,7 @@ def read_answers(array: pa.Array) -> Answers | None:
 
 
 def _of_numbers(kind: Literal["number", "boolean"], array: pa.Array) -> Answers:
+    array = doubles(array) if pa.types.is_decimal(array.type) else array
     found = array.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
     numbers = found.astype(np.float64, copy=False)
     return Answers(kind, np.isfinite(numbers), numbers, np.zeros(0, np.int64), ())

@@ -85,7 +85,8 @@ def arrow_frame(batches: list[pa.RecordBatch]) -> Frame:
 
 def pandas_frames(frame: pd.DataFrame, *, max_rows: int) -> Iterator[Frame]:
     """A pandas frame in pieces. Raises SourceError when two columns have one name."""
-    names = _names([str(name) for name in frame.columns])
+    # A lone surrogate is no text that could be stored.
+    names = _names([str(name).encode(errors="backslashreplace").decode() for name in frame.columns])
     for start in range(0, max(len(frame), 1), max_rows):
         piece = frame.iloc[start : start + max_rows]
         yield Frame(len(piece), {name: _from_series(piece.iloc[:, at]) for at, name in enumerate(names)})
@@ -117,7 +118,25 @@ def _parts(column: pa.ChunkedArray | pa.Array) -> tuple[Part, ...]:
             Part(chunk, np.arange(start, start + len(chunk)))
             for start, chunk in zip(starts, column.chunks, strict=False)
         )
-    return (Part(column),)
+    return _of_union(column) if pa.types.is_union(column.type) else (Part(column),)
+
+
+def _of_union(column: pa.UnionArray) -> tuple[Part, ...]:
+    """One part for each type of value that a union can hold."""
+    codes = column.type_codes.to_numpy()
+    dense = column.type.mode == "dense"
+    parts: list[Part] = []
+    for at, code in enumerate(column.type.type_codes):
+        places = np.flatnonzero(codes == code)
+        inside = column.offsets.to_numpy()[places] if dense else places
+        parts += _apart(column.field(at).take(pa.array(inside)), places)
+    return tuple(parts) or (Part(pa.nulls(0)),)
+
+
+def _apart(array: pa.Array, places: NDArray[np.int64]) -> list[Part]:
+    if not pa.types.is_union(array.type):
+        return [Part(array, places)] if len(places) else []
+    return [Part(part.array, places[part.places]) for part in _of_union(array) if part.places is not None]
 
 
 def _from_series(series: pd.Series) -> tuple[Part, ...]:

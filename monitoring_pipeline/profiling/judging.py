@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import IO, Final
 
 import numpy as np
@@ -37,7 +38,7 @@ class Judge:
         self._names = {role: name for role in ROLES if (name := getattr(roles, role)) is not None}
         self._id = roles.id
         self._late = late
-        self._ledger = Ledger()
+        self._ledger = Ledger(roles.positive or "")
         self._rows, self._outcomes = _Shelf(), _Shelf()
         self._at_once = False
 
@@ -235,4 +236,4 @@ def _settled(found: Performance) -> Performance:
     totals = found.totals.copy()
     rows, waiting = TOTALS.index("rows"), TOTALS.index("waiting")
     totals[waiting] = max(totals[waiting] - totals[rows], 0.0)
-    return Performance(found.labels, found.pairs, found.sums, found.cells, found.mass, totals)
+    return replace(found, totals=totals)

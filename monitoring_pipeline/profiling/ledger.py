@@ -9,7 +9,7 @@ booleans: of such a pair only a score can be judged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -41,9 +41,10 @@ Columns = Sequence[NDArray]
 
 
 class Ledger:
-    """Sums so far. `take` may be called any number of times, in any order of rows."""
+    """Sums so far. `take` may be called any number of times, in any order of rows. `positive`: see `Performance`."""
 
-    def __init__(self) -> None:
+    def __init__(self, positive: str = "") -> None:
+        self._positive = positive
         self._texts: dict[str, int] = {}
         self._measured = False  # the target is measured, not told apart by labels
         self._pairs: list[tuple[Codes, NDArray[np.float64]]] = []
@@ -52,7 +53,7 @@ class Ledger:
 
     def copy(self) -> Ledger:
         """Another ledger with the same sums."""
-        other = Ledger()
+        other = Ledger(self._positive)
         other._texts, other._measured = dict(self._texts), self._measured
         other._pairs, other._cells, other._totals = list(self._pairs), list(self._cells), list(self._totals)
         return other
@@ -86,7 +87,8 @@ class Ledger:
                 (cell_keys[its, 1] + 1) * width + cell_keys[its, 2],
             )
             cells = np.stack([places, cell_keys[its, 3]], axis=1)
-            found[segment] = canonical(texts, pairs, pair_sums[own], cells, cell_sums[its, 0], totals[at])
+            one = canonical(texts, pairs, pair_sums[own], cells, cell_sums[its, 0], totals[at])
+            found[segment] = replace(one, positive=self._positive)
         return found
 
     def codes_of(self, texts: Texts) -> Codes:

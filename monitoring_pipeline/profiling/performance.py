@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -70,7 +70,7 @@ class Performance:
     `labels` ascending, "(other)" last. `pairs` (pairs, 2) int64: places of the predicted and the actual label, the
     predicted one -1 where there was none, only a score. `sums` (pairs, 18) float64 by `SUMS`. `cells` (cells, 2) int64:
     place of the pair, and score cell (`score_cells`); `mass` (cells,) float64: weight of its rows. `totals` (10,)
-    float64 by `TOTALS`.
+    float64 by `TOTALS`. `positive`: the label that is judged against all others; "" where nobody said which.
     """
 
     labels: tuple[str, ...]
@@ -79,6 +79,7 @@ class Performance:
     cells: NDArray[np.int64]
     mass: NDArray[np.float64]
     totals: NDArray[np.float64]
+    positive: str = ""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Performance) and self.to_bytes() == other.to_bytes()
@@ -105,6 +106,7 @@ class Performance:
                 self.cells.astype("<i4").tobytes(),
                 self.mass.astype("<f8").tobytes(),
                 self.totals.astype("<f8").tobytes(),
+                wire.chunk(self.positive.encode("utf-8", "surrogatepass")) if self.positive else b"",
             ]
         )
 
@@ -117,24 +119,25 @@ class Performance:
             raise ProfileError(
                 f"performance: {n_labels} labels; at most {MAX_LABELS} and {OTHER} are accepted"
             )
-        try:
-            labels = tuple(reader.chunk().decode("utf-8", "surrogatepass") for _ in range(n_labels))
-        except UnicodeDecodeError as error:
-            raise ProfileError("performance: a label that is not UTF-8") from error
+        labels = tuple(_label(reader) for _ in range(n_labels))
         pairs = _table(reader, "<i2", n_pairs, 2).astype(np.int64)
         sums = _table(reader, "<f8", n_pairs, len(SUMS)).astype(np.float64)
         cells = _table(reader, "<i4", n_cells, 2).astype(np.int64)
         mass = _table(reader, "<f8", n_cells, 1).astype(np.float64)[:, 0]
         totals = _table(reader, "<f8", 1, len(TOTALS)).astype(np.float64)[0]
+        positive = _label(reader) if reader.left else ""
         reader.finish()
         inside = (pairs[:, 0] >= -1) & (pairs[:, 1] >= 0) & (pairs < n_labels).all(axis=1)
         if not inside.all() or ((cells[:, 0] < 0) | (cells[:, 0] >= n_pairs)).any():
             raise ProfileError("performance: damaged, it points at labels that are not there")
-        return cls(labels, pairs, sums, cells, mass, totals)
+        return cls(labels, pairs, sums, cells, mass, totals, positive)
 
 
 def merge_performance(parts: Iterable[Performance]) -> Performance:
-    """Everything together; the order matters only for which labels are left when there are more than `MAX_LABELS`."""
+    """Everything together; the order matters only for which labels are left when there are more than `MAX_LABELS`.
+
+    Of several positive labels the first in the alphabet stays.
+    """
     found = list(parts)
     if len(found) == 1:
         return found[0]
@@ -145,7 +148,7 @@ def merge_performance(parts: Iterable[Performance]) -> Performance:
         pairs.append(places[part.pairs])
         cells.append(part.cells + np.array([offset, 0]))
         offset += len(part.pairs)
-    return canonical(
+    merged = canonical(
         list(texts),
         np.concatenate([np.zeros((0, 2), np.int64), *pairs]),
         np.concatenate([np.zeros((0, len(SUMS))), *(part.sums for part in found)]),
@@ -153,6 +156,7 @@ def merge_performance(parts: Iterable[Performance]) -> Performance:
         np.concatenate([np.zeros(0), *(part.mass for part in found)]),
         sum((part.totals for part in found), np.zeros(len(TOTALS))),
     )
+    return replace(merged, positive=min((part.positive for part in found if part.positive), default=""))
 
 
 def canonical(
@@ -239,6 +243,13 @@ def _kept(
     place = {label: at for at, label in enumerate(labels)}
     other = len(labels) - 1
     return tuple(labels), np.array([place.get(text, other) for text in texts], np.int64)
+
+
+def _label(reader: wire.Reader) -> str:
+    try:
+        return reader.chunk().decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise ProfileError("performance: a label that is not UTF-8") from error
 
 
 def _table(reader: wire.Reader, kind: str, rows: int, columns: int) -> NDArray:

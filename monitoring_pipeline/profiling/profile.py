@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from monitoring_pipeline.errors import UsageError
-from monitoring_pipeline.profiling import kernels, wire
+from monitoring_pipeline.profiling import data_warnings, kernels, wire
+from monitoring_pipeline.profiling.data_warnings import DataWarning
 from monitoring_pipeline.profiling.performance import PERFORMANCE, Performance, merge_performance
 from monitoring_pipeline.profiling.sketches import FrequentItems, Hll, Kll
 from monitoring_pipeline.segments import OVERALL
@@ -44,15 +45,19 @@ SCALARS: Final[tuple[str, ...]] = (*COUNTS, "n_columns", *MOMENTS, *DERIVED)
 """The numbers kept for every profile, in the order of the store's columns.
 
 `n` all values, nulls included; `n_null`; `n_nan`, `n_pos_inf`, `n_neg_inf` (counted under t_fractional too);
-`n_true`; `t_*` values that are not null, by type; `n_columns` only of a whole dataset; `m_n`, `mean`, `m2` number,
-mean and sum of squared deviations of finite numbers; `min`, `max` of finite numbers, or of times in microseconds
-since 1970; `unique_*` estimate and bounds at two standard errors; `quantile_*` (exclusive).
+`n_true`; `t_*` values that are not null, by type; `n_columns` of a whole dataset, and 0 of a column that came with
+outcomes only, which a dataset does not count; `m_n`, `mean`, `m2` number, mean and sum of squared deviations of finite
+numbers; `min`, `max` of finite numbers, or of times in microseconds since 1970; `unique_*` estimate and bounds at two standard errors; `quantile_*` (exclusive).
 """
 
 DATASET_COLUMN: Final = ""
 """The name under which the store keeps the dataset-level row of a segment (`DatasetProfile.dataset_scalars`)."""
 
 KLL, HLL, FREQUENT_ITEMS = "kll.v1", "hll.v1", "frequent_items.v1"
+
+LATE: Final = "late.v1"
+"""Component without content, of a column that came with outcomes only and that the rows did not have."""
+
 _KNOWN = frozenset({KLL, HLL, FREQUENT_ITEMS})
 
 _COLUMN_MAGIC, _DATASET_MAGIC, _SEGMENT_MAGIC, _COMPONENTS_MAGIC = b"MPcp", b"MPdp", b"MPsp", b"MPcm"
@@ -100,7 +105,7 @@ class ColumnProfile:
     def scalars(self) -> dict[str, float | None]:
         """Every number of `SCALARS`; None where there is none (and where it does not fit into a double)."""
         found: dict[str, float | None] = {name: getattr(self, name) for name in COUNTS}
-        found["n_columns"] = None
+        found["n_columns"] = 0 if self.late else None
         found["m_n"] = self.m_n
         found["mean"] = self.mean if self.m_n else None
         found["m2"] = self.m2 if self.m_n and math.isfinite(self.m2) else None
@@ -108,11 +113,27 @@ class ColumnProfile:
         found.update(zip(DERIVED, self.derived, strict=True))
         return found
 
+    @property
+    def late(self) -> bool:
+        """Whether the column came with outcomes only."""
+        return LATE in self.extra
+
+    def marked_late(self) -> ColumnProfile:
+        """The same profile, of a column that came with outcomes only."""
+        marked = replace(self, extra={**self.extra, LATE: b""})
+        vars(marked)["derived"] = self.derived  # so that nobody has to read the images again
+        return marked
+
     @cached_property
     def derived(self) -> tuple[float | None, ...]:
         """The numbers of `DERIVED`, read from the sketches once. Whoever makes the sketches may hand them over."""
         numbers = (*self.distinct(), *self.quantiles([q / 100 for q in _QUANTILES]).tolist())
         return tuple(None if math.isnan(number) else number for number in numbers)
+
+    @property
+    def types(self) -> list[tuple[str, int]]:
+        """The types that its values have, and how many have each."""
+        return [(name[2:], count) for name in COUNTS if name[:2] == "t_" and (count := getattr(self, name))]
 
     def components(self) -> dict[str, bytes]:
         """The sketches by name and version, and whatever else is carried along."""
@@ -238,6 +259,10 @@ def merge_profiles(profiles: Iterable[ColumnProfile]) -> ColumnProfile:
     items = FrequentItems.merge_all(
         FrequentItems.from_image(part.frequent_items) for part in parts if part.frequent_items is not None
     )
+    extra = dict(seen[0].extra) if len(seen) == 1 else {}
+    extra.pop(LATE, None)
+    if parts and all(part.late for part in seen or parts):
+        extra[LATE] = b""
     return ColumnProfile(
         **{name: sum(getattr(part, name) for part in parts) for name in COUNTS},
         m_n=m_n,
@@ -248,7 +273,7 @@ def merge_profiles(profiles: Iterable[ColumnProfile]) -> ColumnProfile:
         kll=None if kll is None else kll.to_image(),
         hll=None if hll is None else hll.to_image(),
         frequent_items=None if items is None else items.to_image(),
-        extra=seen[0].extra if len(seen) == 1 else {},
+        extra=extra,
     )
 
 
@@ -266,6 +291,16 @@ def components_from_bytes(data: bytes) -> dict[str, bytes]:
     return components
 
 
+def component_from_bytes(data: bytes, name: str) -> bytes | None:
+    """One component of a profile out of all of them as bytes, None when it has none of that name.
+
+    Raises ProfileError that names what is wrong.
+    """
+    what = "profile components"
+    packed = wire.unseal(_COMPONENTS_MAGIC, data, what=what, limit=_COLUMN_LIMIT)
+    return wire.find_component(packed, name.encode(), what=what)
+
+
 @dataclass(frozen=True)
 class DatasetProfile:
     """A dataset's batch: rows and column profiles of each segment, the overall segment "" among them.
@@ -273,22 +308,38 @@ class DatasetProfile:
     `rows`: by segment key; `columns`: by segment key and column name; `folded_segments`: how many segments were
     counted together under "(other)" because there were too many (after a merge: at least so many). `components`: by
     segment key, what is known of its rows beyond their columns, such as the performance of predictions, by name and
-    version.
+    version. `recorded`: warnings that only the data could tell; `warnings` are all.
     """
 
     rows: Mapping[str, int] = field(default_factory=dict)
     columns: Mapping[str, Mapping[str, ColumnProfile]] = field(default_factory=dict)
     folded_segments: int = 0
     components: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict, repr=False)
+    recorded: tuple[DataWarning, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[DataWarning, ...]:
+        """What could not be taken as it was, in all segments together, by kind and column."""
+        found = {*self.recorded}
+        for columns in [self.columns[OVERALL]] if OVERALL in self.columns else self.columns.values():
+            found |= {
+                data_warnings.mixed_types(name, counts)
+                for name, column in columns.items()
+                if len(counts := column.types) > 1
+            }
+        if self.folded_segments:
+            found.add(data_warnings.too_many_segments(self.folded_segments))
+        return tuple(sorted(found))
 
     def merge(self, other: DatasetProfile) -> DatasetProfile:
         """The profile of both together."""
         return merge_datasets([self, other])
 
     def dataset_scalars(self, segment: str) -> dict[str, float | None]:
-        """The dataset-level row of a segment: `n` is its rows, `n_columns` its columns, everything else None."""
+        """The dataset-level row of a segment: its rows as `n`, the columns that they have as `n_columns`, no more."""
         known: dict[str, float | None] = dict.fromkeys(SCALARS)
-        return known | {"n": self.rows[segment], "n_columns": len(self.columns.get(segment, {}))}
+        width = sum(not column.late for column in self.columns.get(segment, {}).values())
+        return known | {"n": self.rows[segment], "n_columns": width}
 
     def performance(self, segment: str = OVERALL) -> Performance | None:
         """Predictions against outcomes in a segment; None where there are none. Raises ProfileError when damaged."""
@@ -307,6 +358,8 @@ class DatasetProfile:
             records += [wire.pack_components(own)] if own else []
             body = struct.pack("<QI", self.rows[key], len(columns)) + b"".join(records)
             parts += [wire.chunk(key.encode()), wire.chunk(wire.seal(_SEGMENT_MAGIC, body))]
+        if self.recorded:
+            parts.append(data_warnings.pack(self.recorded))
         return wire.seal(_DATASET_MAGIC, b"".join(parts), compress=False)
 
     @classmethod
@@ -327,8 +380,9 @@ class DatasetProfile:
             if inner.left:
                 components[key] = wire.unpack_components(inner)
             inner.finish()
+        recorded = data_warnings.unpack(reader) if reader.left else ()
         reader.finish()
-        return cls(rows, columns, folded, components)
+        return cls(rows, columns, folded, components, recorded)
 
 
 def merge_datasets(profiles: Iterable[DatasetProfile]) -> DatasetProfile:
@@ -345,7 +399,8 @@ def merge_datasets(profiles: Iterable[DatasetProfile]) -> DatasetProfile:
     rows = {key: sum(part.rows.get(key, 0) for part in parts) for key in keys}
     folded = max((part.folded_segments for part in parts), default=0)
     components = {key: found for key in keys if (found := _merged_components(parts, key))}
-    return DatasetProfile(rows, columns, folded, components)
+    recorded = tuple(sorted({warning for part in parts for warning in part.recorded}))
+    return DatasetProfile(rows, columns, folded, components, recorded)
 
 
 def _merged_components(parts: Sequence[DatasetProfile], key: str) -> dict[str, bytes]:

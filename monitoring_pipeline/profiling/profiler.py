@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import time
+from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,15 +13,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitoring_pipeline.config.dataset import ColumnRoles, ProfileSettings
-from monitoring_pipeline.errors import UsageError
-from monitoring_pipeline.profiling import frames, kernels
+from monitoring_pipeline.errors import SourceError, UsageError
+from monitoring_pipeline.profiling import data_warnings, frames, kernels
 from monitoring_pipeline.profiling.builders import CellSettings, ColumnBuilder, Groups
+from monitoring_pipeline.profiling.data_warnings import DataWarning
 from monitoring_pipeline.profiling.frames import Frame, Part
 from monitoring_pipeline.profiling.judging import Judge
 from monitoring_pipeline.profiling.performance import PERFORMANCE
 from monitoring_pipeline.profiling.profile import ColumnProfile, DatasetProfile
 from monitoring_pipeline.profiling.segmenting import Assignment, Segmentation, Tags, read_tags
 from monitoring_pipeline.profiling.sketches import frequent_items
+from monitoring_pipeline.profiling.threads import side_by_side
 from monitoring_pipeline.profiling.values import read_values
 from monitoring_pipeline.segments import OVERALL
 
@@ -33,6 +35,7 @@ _SEGMENTED_CHUNK_ROWS = 1_048_576  # each segment costs something per chunk and 
 _CHUNK_BYTES = 1 << 26
 _BLOCK, _SEGMENT_BLOCK = 8_192, 2_048  # numbers that wait in a cell before they are sketched
 _WORTH_THREADS = 262_144  # values; fewer are profiled before threads have started
+_WORTH_THREADS_AT_LAST = 256  # cells of columns in segments; fewer are summed up before threads have started
 _SPARE = 16  # a map counts this many times what is stored of it, and errs that much less
 _SEGMENT_SPARE = 4
 
@@ -82,6 +85,12 @@ class Profiler:
         self._numbers = {OVERALL: 0}  # segments by key
         self._rows = [0]  # of each segment
         self._columns: dict[str, ColumnBuilder] = {}
+        self._seconds: dict[str, float] = {}  # that each column took last time
+        self._of_rows: set[str] = set()  # columns that rows came with, and not only outcomes
+        self._chunks = 0
+        self._most_columns = settings.max_columns
+        self._left_out: dict[str, None] = {}  # columns beyond it, in their order
+        self._warned: set[DataWarning] = set()
         self._chunk_rows = _SEGMENTED_CHUNK_ROWS if self._segmentations else _CHUNK_ROWS
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = self._waiting_bytes = 0
@@ -90,7 +99,8 @@ class Profiler:
     def update(self, data: pa.Table | pa.RecordBatch | pd.DataFrame, *, adds_rows: bool = True) -> None:
         """Take more rows. `adds_rows=False`: they only add columns to rows that were or will be counted elsewhere.
 
-        Raises UsageError when `data` is of another type, SourceError when two of its columns have one name.
+        Raises UsageError when `data` is of another type, SourceError when two of its columns have one name or a
+        column holds what cannot be profiled, with its name and chunk.
         """
         if frames.is_pandas(data):
             # Taken at once, because the caller may change a frame in place afterwards.
@@ -103,14 +113,17 @@ class Profiler:
             raise UsageError(f"a profile is made of {accepted}: found {type(data).__name__}")
         for batch in frames.record_batches(data, max_rows=self._chunk_rows):
             if self._waiting and (
-                adds_rows != self._waiting_adds_rows or batch.schema != self._waiting[0].schema
+                adds_rows != self._waiting_adds_rows
+                or batch.schema != self._waiting[0].schema
+                # Joining batches copies them, which large ones are not worth.
+                or batch.num_rows >= self._chunk_rows // 2
             ):
                 self._flush()
             self._waiting_adds_rows = adds_rows
             self._waiting.append(batch)
             self._waiting_rows += batch.num_rows
             self._waiting_bytes += batch.nbytes
-            if self._waiting_rows >= self._chunk_rows or self._waiting_bytes >= _CHUNK_BYTES:
+            if self._waiting_rows >= self._chunk_rows // 2 or self._waiting_bytes >= _CHUNK_BYTES:
                 self._flush()
 
     def finish(self) -> DatasetProfile:
@@ -118,13 +131,24 @@ class Profiler:
         self._flush()
         keys = list(self._numbers)
         columns: dict[str, dict[str, ColumnProfile]] = {key: {} for key in keys}
-        for name, builder in self._columns.items():
-            for number, found in builder.profiles():
-                columns[keys[number]][name] = found
+        finished: dict[str, list[tuple[int, ColumnProfile]]] = {name: [] for name in self._columns}
+
+        def finish_column(name: str) -> None:
+            finished[name].extend(self._columns[name].profiles())
+
+        many = len(keys) * len(finished) >= _WORTH_THREADS_AT_LAST
+        side_by_side(finish_column, self._by_cost(finished), workers=self._workers if many else 1)
+        for name, found in finished.items():
+            for number, one in found:
+                columns[keys[number]][name] = one if name in self._of_rows else one.marked_late()
         folded = sum(segmentation.folded for segmentation in self._segmentations)
         judged = {} if self._judge is None else self._judge.finish()
         components = {keys[number]: {PERFORMANCE: one.to_bytes()} for number, one in judged.items()}
-        return DatasetProfile(dict(zip(keys, self._rows, strict=True)), columns, folded, components)
+        warned = {*self._warned}
+        if self._left_out:
+            warned.add(data_warnings.too_many_columns(self._left_out, self._most_columns))
+        recorded = tuple(sorted(warned))
+        return DatasetProfile(dict(zip(keys, self._rows, strict=True)), columns, folded, components, recorded)
 
     def _flush(self) -> None:
         if self._waiting:
@@ -132,6 +156,7 @@ class Profiler:
             self._profile(frames.arrow_frame(batches), adds_rows=self._waiting_adds_rows)
 
     def _profile(self, frame: Frame, *, adds_rows: bool) -> None:
+        self._chunks += 1
         assigned = self._assign(frame, adds_rows=adds_rows)
         everywhere = _groups(frame.rows, assigned)
         if adds_rows:
@@ -142,23 +167,38 @@ class Profiler:
             self._judge.update(frame, assigned, adds_rows=adds_rows)
         skipped = self._exclude if adds_rows else self._exclude | self._finding
         names = [name for name in frame.columns if name not in skipped]
-        for name in names:
-            if name not in self._columns:
-                self._columns[name] = ColumnBuilder(self._overall, self._segment)
+        self._of_rows.update(names if adds_rows else ())
+        room = self._most_columns - len(self._columns)
+        fresh = [name for name in names if name not in self._columns]
+        self._columns |= {name: ColumnBuilder(self._overall, self._segment) for name in fresh[:room]}
+        if fresh[room:]:
+            self._left_out |= dict.fromkeys(fresh[room:])
+            names = [name for name in names if name in self._columns]
         profile_column = partial(self._profile_column, frame, everywhere, assigned)
-        if self._workers == 1 or frame.rows * len(names) * len(everywhere) < _WORTH_THREADS:
-            for name in names:
-                profile_column(name)
-        else:
-            with ThreadPoolExecutor(self._workers, "profile") as pool:
-                list(pool.map(profile_column, names))
+        much = frame.rows * len(names) * len(everywhere) >= _WORTH_THREADS
+        side_by_side(profile_column, self._by_cost(names), workers=self._workers if much else 1)
+
+    def _by_cost(self, names: Iterable[str]) -> list[str]:
+        """The costliest first, so that no thread is left with one when the others are done."""
+        return sorted(names, key=lambda name: -self._seconds.get(name, 0.0))
 
     def _profile_column(
         self, frame: Frame, everywhere: list[Groups], assigned: list[Assignment], name: str
     ) -> None:
+        start = time.perf_counter()
         for part in frame.columns[name]:
             groups = everywhere if part.places is None else _groups_at(part.places, assigned)
-            self._columns[name].update(read_values(part.array, kind=part.kind), groups)
+            try:
+                values = read_values(part.array, kind=part.kind)
+                self._columns[name].update(values, groups)
+            except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
+                place = (
+                    f"column {name!r} of type {part.array.type}, chunk {self._chunks} of {frame.rows:,} rows"
+                )
+                raise SourceError(f"{place}: cannot be profiled: {error}") from error
+            if values.only_counted is not None:
+                self._warned.add(data_warnings.only_counted(name, values.only_counted))
+        self._seconds[name] = time.perf_counter() - start
 
     def _assign(self, frame: Frame, *, adds_rows: bool) -> list[Assignment]:
         """For each segmentation that applies, which segment each row is in."""

@@ -15,13 +15,13 @@ from enum import StrEnum
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from monitoring_pipeline.profiling import kernels
 from monitoring_pipeline.profiling.fallback import Buffer, Offsets
 
 _NOT_ASCII = 128
+_EXACT, _POWERS = 1 << 53, 22  # whole numbers up to the one, and powers of ten up to the other, are doubles
 _MICROS = {"s": 1_000_000, "ms": 1_000}
 
 
@@ -49,8 +49,9 @@ class Values:
 
     `store`: the kind of these cells. `valid`: a bitmap that begins at `bit_offset`; None when nothing is missing.
     `data`: (rows,) float64, int64 or uint64, or the bitmap of booleans, which begins at the same bit; it means nothing
-    where a row is not valid. Strings and byte strings have `texts` instead, row by row or, with `codes`, (rows,) int64
-    places in them, each once.
+    where a row is not valid. Strings and byte strings have `texts` instead, row by row or, with `codes`, (rows,) int32
+    or int64 places in them, each once, that mean nothing either where a row is not valid. `only_counted`: the type,
+    when it is one of which nothing but the count is told.
     """
 
     kind: Kind
@@ -60,13 +61,18 @@ class Values:
     bit_offset: int
     data: Buffer | None = None
     texts: Texts | None = None
-    codes: NDArray[np.int64] | None = None
+    codes: kernels.Codes | None = None
+    only_counted: str | None = None
 
 
 def read_values(array: pa.Array, *, kind: Kind | None = None) -> Values:
     """Values of an Arrow array of any type; `kind` overrides under which type they count."""
-    array = plain(array)
-    values = _strings(array) if _is_stringy(array.type) else _read(array, array.type)
+    try:
+        array = plain(array)
+        values = _strings(array) if _is_stringy(array.type) else _read(array, array.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        # Whatever a type of another release holds, its values are there or not.
+        values = _counted(array)
     return values if kind is None else replace(values, kind=kind)
 
 
@@ -76,7 +82,7 @@ def plain(array: pa.Array) -> pa.Array:
     if isinstance(kind, pa.BaseExtensionType):
         return plain(array.storage)
     if pa.types.is_run_end_encoded(kind):
-        return plain(pc.call_function("run_end_decode", [array]))
+        return plain(_runs(array))
     if pa.types.is_dictionary(kind) and not (_is_text(kind.value_type) or _is_binary(kind.value_type)):
         return plain(array.dictionary_decode())
     return array
@@ -94,7 +100,7 @@ def _read(array: pa.Array, kind: pa.DataType) -> Values:
         )
     elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
         if pa.types.is_decimal(kind):
-            array, kind = array.cast(pa.float64()), pa.float64()
+            array, kind = doubles(array), pa.float64()
         counted, store = Kind.FRACTIONAL, "double"
         data = _buffer(array, np.dtype(kind.to_pandas_dtype())).astype(np.float64, copy=False)
     elif pa.types.is_temporal(kind) and not pa.types.is_interval(kind):
@@ -102,8 +108,10 @@ def _read(array: pa.Array, kind: pa.DataType) -> Values:
     elif pa.types.is_null(kind):
         nothing = bytes(len(array) // 8 + 1)
         return Values(kind=Kind.OBJECT, store="null", rows=len(array), valid=nothing, bit_offset=0)
-    else:
+    elif pa.types.is_nested(kind) and not pa.types.is_union(kind):
         counted, store = Kind.OBJECT, "object"
+    else:
+        return _counted(array)
     return Values(
         kind=counted, store=store, rows=len(array), valid=_bitmap(array), bit_offset=array.offset, data=data
     )
@@ -123,13 +131,56 @@ def _micros(array: pa.Array, kind: pa.DataType) -> NDArray[np.int64]:
     return ticks // 1_000 if kind.unit == "ns" else ticks * _MICROS[kind.unit]
 
 
+def doubles(array: pa.Array) -> pa.Array:
+    """Decimals as the nearest doubles, which Arrow's own cast misses by a bit."""
+    scale, words = array.type.scale, _words(array)
+    low, present = words[:, 0].astype(np.int64), array.is_valid().to_numpy(zero_copy_only=False)
+    small = (np.abs(low) <= _EXACT) & (words[:, 1:] == (low >> 63)[:, None]).all(axis=1)
+    if not (small | ~present).all() or abs(scale) > _POWERS:
+        return array.cast(pa.string()).cast(pa.float64())
+    power = 10.0 ** abs(
+        scale
+    )  # a whole number, and exact: so is the one it divides, and a quotient is rounded once
+    values = low / power if scale >= 0 else low * power
+    return pa.array(values, mask=~present)
+
+
+def _words(array: pa.Array) -> NDArray[np.signedinteger]:
+    """The whole numbers that decimals are multiples of, (rows, words), the lowest word first."""
+    width = array.type.bit_width
+    words = np.frombuffer(array.buffers()[1] or b"", np.int32 if width == 32 else np.int64)
+    each = max(width // 64, 1)
+    return words[array.offset * each : (array.offset + len(array)) * each].reshape(len(array), each)
+
+
+def _counted(array: pa.Array) -> Values:
+    there = array.is_valid().to_numpy(zero_copy_only=False)
+    return Values(
+        kind=Kind.OBJECT,
+        store="object",
+        rows=len(array),
+        valid=None if there.all() else np.packbits(there, bitorder="little"),
+        bit_offset=0,
+        only_counted=str(array.type),
+    )
+
+
+def _runs(array: pa.RunEndEncodedArray) -> pa.Array:
+    """Runs as the values they stand for, also of types that Arrow itself does not decode."""
+    ends = array.run_ends.to_numpy()
+    places = np.searchsorted(ends, array.offset + np.arange(len(array)), "right")
+    return _by_offsets(array.values).take(pa.array(places))
+
+
 def _strings(array: pa.Array) -> Values:
     codes = None
     strings = array = array if pa.types.is_dictionary(array.type) else _by_offsets(array)
     valid, bit_offset = _bitmap(array), array.offset
     if pa.types.is_dictionary(array.type):
         strings = _by_offsets(array.dictionary)
-        codes = array.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        codes = _codes(array.indices)
+        if array.null_count and (strings.null_count or len(strings) > len(codes) or not _is_utf8(strings)):
+            codes = _codes(array.indices.fill_null(0))  # what is looked up below must exist for nulls too
         if strings.null_count:
             # A dictionary may itself hold nulls; rows that point at one are null.
             present = strings.is_valid().to_numpy(zero_copy_only=False)[codes]
@@ -153,6 +204,12 @@ def _strings(array: pa.Array) -> Values:
         texts=Texts(*_spans(strings)),
         codes=codes,
     )
+
+
+def _codes(indices: pa.Array) -> kernels.Codes:
+    """The places of a dictionary array; those of nulls are whatever lies there."""
+    codes = _buffer(indices, np.dtype(indices.type.to_pandas_dtype()))
+    return codes if codes.dtype == np.int32 else codes.astype(np.int64, copy=False)
 
 
 def _is_utf8(strings: pa.Array) -> bool:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from monitoring_pipeline.profiling.whylogs.batches import WhylogsBatch, read_batches
 from monitoring_pipeline.profiling.whylogs.reading import (
     MOST_BYTES,
     WhylogsProfile,
@@ -19,7 +20,9 @@ from monitoring_pipeline.profiling.whylogs.writing import write_whylogs, write_w
 
 __all__ = [
     "MOST_BYTES",
+    "WhylogsBatch",
     "WhylogsProfile",
+    "read_batches",
     "read_bounded",
     "read_whylogs",
     "read_whylogs_file",

@@ -36,13 +36,13 @@ from monitoring_pipeline.profiling.whylogs.messages import (
 )
 from monitoring_pipeline.profiling.whylogs.protobuf import within
 from monitoring_pipeline.profiling.whylogs.sketches import (
+    MOST_VALUES,
     items_from_whylogs,
     kll_from_whylogs,
     kll_to_whylogs,
     without_infinities,
 )
 
-_MOST_VALUES = 1 << 53
 _KLL_K = 1024
 _NO_NUMBERS = Kll(_KLL_K, _KLL_K, 0, math.nan, math.nan, ()).to_image()
 _LONG = 1 << 63
@@ -120,7 +120,7 @@ def column_to_whylogs(profile: ColumnProfile) -> Components:
 
 def _count(column: Components, path: str) -> int:
     count = column.whole.get(path, 0)
-    if not 0 <= count < _MOST_VALUES:
+    if not 0 <= count <= MOST_VALUES:
         raise ProfileError(f"component {path!r}: a count of {count}")
     return count
 

@@ -11,13 +11,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from monitoring_pipeline.errors import ProfileError
-from monitoring_pipeline.profiling.performance import Performance
+from monitoring_pipeline.profiling.performance import PERFORMANCE, Performance
 from monitoring_pipeline.profiling.profile import DatasetProfile
 from monitoring_pipeline.profiling.whylogs.columns import column_from_whylogs
 from monitoring_pipeline.profiling.whylogs.format_v0 import read_v0
@@ -71,6 +71,13 @@ class WhylogsProfile:
     def rows(self) -> int:
         """How many rows it is of."""
         return self.profile.rows[self.segment]
+
+    @property
+    def judged(self) -> DatasetProfile:
+        """The profile together with its performance, as profiles of ours keep it."""
+        if self.performance is None:
+            return self.profile
+        return replace(self.profile, components={self.segment: {PERFORMANCE: self.performance.to_bytes()}})
 
 
 def read_whylogs(data: bytes, *, source: str, most_bytes: int = MOST_BYTES) -> tuple[WhylogsProfile, ...]:

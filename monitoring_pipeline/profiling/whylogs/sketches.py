@@ -22,6 +22,9 @@ _SINGLE = 4
 
 _MOST_ITEMS = 768
 
+MOST_VALUES = 1 << 40
+"""Values in one column of one file. Sums over very many files then still fit into what sketches count with."""
+
 
 def kll_from_whylogs(image: bytes) -> Kll:
     """A KLL of doubles as whylogs or Apache writes it, or one of floats, as of whylogs 0.x, with its values as doubles.
@@ -76,6 +79,10 @@ def without_infinities(kll: Kll) -> tuple[Kll, int, int]:
 def items_from_whylogs(image: bytes) -> FrequentItems:
     """Frequent strings; at most as many as whylogs itself keeps."""
     found = FrequentItems.from_image(image)
+    if found.total > MOST_VALUES:
+        raise ProfileError(
+            f"a frequent-items sketch of {found.total} values; at most {MOST_VALUES} are accepted"
+        )
     if len(found.counts) > _MOST_ITEMS:
         return FrequentItems.of(found.counts, total=found.total, offset=found.offset)
     return found
@@ -85,6 +92,8 @@ def _bounded(kll: Kll) -> Kll:
     items = np.concatenate(kll.levels) if kll.levels else np.zeros(0)
     if len(items) and (items.min() < kll.minimum or items.max() > kll.maximum):
         raise ProfileError("a KLL sketch with values beyond its own extremes")
+    if kll.n > MOST_VALUES:
+        raise ProfileError(f"a KLL sketch of {kll.n} values; at most {MOST_VALUES} are accepted")
     return kll
 
 
