@@ -66,5 +66,5 @@ def evaluate(config: AnyConfig, target: Floats, baseline: Floats) -> Verdicts:
         verdicts,
         np.isnan(baseline) & ~np.isnan(target),
         FailureType.ROLLUP_BASELINE_REQUIRED,
-        "the merged baseline has no value of this metric to compare with",
+        "the merged baseline has no value of this metric: diff expected non-null values to compare",
     )

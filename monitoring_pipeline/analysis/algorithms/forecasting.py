@@ -1,8 +1,10 @@
 """What a seasonal model expects of the next value: which engine fits it, how its interval is clamped, and the way out.
 
-Models without a moving-average part are fitted together (`sarima.forecast_batch`), the others, and those for which this
-finds no minimum, by statsmodels where it is installed. What cannot be fitted gets bounds around the median, and a note
-that says why.
+A verdict is that of the documented model through statsmodels. The batched fit gives it where it is known to agree, which
+it tells of each series itself (`sarima_batch`), and where statsmodels, an optional extra, is not installed. statsmodels
+fits the others one by one: those where rounding decides about its answer, and models with a moving-average part.
+`params.engine` "batched" leaves statsmodels out, "statsmodels" leaves the batched fit out. What cannot be fitted gets
+bounds around the median. The engine of each verdict is in the results, with a note where it is not the usual one.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from numpy.typing import NDArray
 
 from monitoring_pipeline.analysis.algorithms.sarima import (
     Order,
-    forecast_batch,
     forecast_statsmodels,
     is_statsmodels_installed,
 )
+from monitoring_pipeline.analysis.algorithms.sarima_batch import forecast_batch
 from monitoring_pipeline.analysis.verdicts import Floats
 from monitoring_pipeline.config.analyzers import SeasonalConfig
 from monitoring_pipeline.errors import AnalysisError
@@ -30,7 +32,7 @@ SHORTEST = 30
 MEDIAN = "median"
 """Engine of the bounds that no model gave."""
 
-_BATCHED, _STATSMODELS = "batched", "statsmodels"
+_AUTO, _BATCHED, _STATSMODELS = "auto", "batched", "statsmodels"
 
 _Texts = NDArray[np.object_]
 
@@ -56,11 +58,13 @@ class Model:
             seasonal_q=_whole(params, "Q", 0),
             season=_whole(params, "m", season, least=2),
         )
-        engine = params.get("engine", _BATCHED)
-        if engine not in (_BATCHED, _STATSMODELS):
-            raise AnalysisError(f"params.engine is {engine!r}; accepted: {_BATCHED} or {_STATSMODELS}")
+        engine = params.get("engine", _AUTO)
+        if engine not in (_AUTO, _BATCHED, _STATSMODELS):
+            accepted = f"{_AUTO}, {_BATCHED} or {_STATSMODELS}"
+            raise AnalysisError(f"params.engine is {engine!r}; accepted: {accepted}")
         if engine == _STATSMODELS and not is_statsmodels_installed():
-            raise AnalysisError("params.engine statsmodels needs it installed: pip install statsmodels")
+            line = "pip install 'monitoring-pipeline[seasonal]'"
+            raise AnalysisError(f"params.engine statsmodels needs it installed: {line}")
         return cls(order, _share(params, "alpha", config.alpha), engine)
 
 
@@ -120,26 +124,39 @@ def _modelled(model: Model, training: Floats, steps: int) -> Forecast:
         f"it needs {shortest} values to learn from, and there are {one}" for one in values.tolist()
     ]
     left = values >= shortest
-    if model.engine == _BATCHED and not order.has_moving_average and left.any():
-        together = forecast_batch(training[left], order, steps=steps)
-        found.mean[left], found.deviation[left] = together.mean, together.deviation
-        done = ~np.isnan(found.mean)
-        found.engine[done], found.note[done] = _BATCHED, None
-        left &= ~done
-    reason = _reason(model)
+    found.note[left] = reason = _reason(model)
+    if model.engine != _STATSMODELS and not order.has_moving_average and left.any():
+        left = _fitted_together(model, training, left, steps=steps, found=found)
+    if not left.any():
+        return found
     if not is_statsmodels_installed():
         found.note[left] = f"{reason}, and statsmodels, which could fit it, is not installed"
         return found
     for row in np.flatnonzero(left).tolist():
-        # The reference platform fits the values as they are; where the engine is asked for, that is what is asked for.
-        alone = forecast_statsmodels(training[row], order, steps=steps, scaled=model.engine != _STATSMODELS)
-        found.mean[row], found.deviation[row] = alone.mean[0], alone.deviation[0]
-        fitted = not np.isnan(alone.mean[0])
-        found.engine[row] = _STATSMODELS if fitted else None
-        found.note[row] = (
-            f"fitted by statsmodels: {reason}" if fitted else f"{reason}, and statsmodels failed"
-        )
+        alone = forecast_statsmodels(training[row], order, steps=steps)
+        if np.isfinite(alone.mean[0]):
+            found.mean[row], found.deviation[row] = alone.mean[0], alone.deviation[0]
+            found.engine[row], found.note[row] = _STATSMODELS, f"fitted by statsmodels: {reason}"
+        else:
+            found.note[row] = f"{reason}, and statsmodels failed"
     return found
+
+
+def _fitted_together(
+    model: Model, training: Floats, rows: NDArray[np.bool_], *, steps: int, found: Forecast
+) -> NDArray[np.bool_]:
+    """Put the batched fit of these rows into `found`, and return the rows that are left to statsmodels."""
+    together = forecast_batch(training[rows], model.order, steps=steps)
+    found.mean[rows], found.deviation[rows] = together.mean, together.deviation
+    is_fitted = np.isfinite(found.mean)
+    agrees = np.zeros_like(rows)
+    agrees[rows] = together.agrees
+    found.engine[is_fitted] = _BATCHED
+    found.note[is_fitted] = f"the maximum of the likelihood: {_reason(model)}"
+    found.note[agrees] = None
+    if model.engine == _BATCHED or not is_statsmodels_installed():
+        return rows & ~is_fitted
+    return rows & ~agrees
 
 
 def _reason(model: Model) -> str:
@@ -147,7 +164,7 @@ def _reason(model: Model) -> str:
         return "params.engine asks for it"
     if model.order.has_moving_average:
         return "it has a moving-average part"
-    return "its sum of squares has no minimum that Newton's method finds"
+    return "rounding decides about statsmodels' answer"
 
 
 def _median(config: SeasonalConfig, model: Model, series: Floats, training: Floats, *, why: str) -> Forecast:
@@ -157,7 +174,8 @@ def _median(config: SeasonalConfig, model: Model, series: Floats, training: Floa
     found = Forecast.none(1)
     if not len(values):
         return found
-    found.mean[:], found.deviation[:] = np.median(values[-SHORTEST:]), np.std(values)
+    with np.errstate(over="ignore"):
+        found.mean[:], found.deviation[:] = np.median(values[-SHORTEST:]), np.std(values)
     spread = config.stddev_factor * found.deviation
     found.lower[:], found.upper[:] = found.mean - spread, found.mean + spread
     found.engine[:] = MEDIAN
@@ -169,10 +187,14 @@ def _deviation(series: Floats) -> Floats:
     """Sample deviation of what is not missing, (n_series,)."""
     there = ~np.isnan(series)
     count = there.sum(axis=1)
+    values = np.where(there, series, 0.0)
+    # A power of two keeps all digits, and the squares of very large and very small values within bounds.
+    _, power = np.frexp(np.abs(values).max(axis=1))
+    values = np.ldexp(values, -power[:, None])
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(there, series, 0.0).sum(axis=1) / count
-        squares = np.where(there, (series - mean[:, None]) ** 2, 0.0).sum(axis=1)
-        return np.sqrt(squares / (count - 1))
+        mean = values.sum(axis=1) / count
+        squares = np.where(there, (values - mean[:, None]) ** 2, 0.0).sum(axis=1)
+        return np.ldexp(np.sqrt(squares / (count - 1)), power)
 
 
 def _nothing(n_series: int) -> _Texts:

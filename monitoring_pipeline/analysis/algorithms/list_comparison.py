@@ -20,10 +20,13 @@ from monitoring_pipeline.errors import AnalysisError
 name = "list_comparison"
 needs: Needs = "merged"
 kinds = ("number", "text")
+lists = True
 
 
 def evaluate(config: AnyConfig, target: NDArray[Any], baseline: NDArray[Any]) -> Verdicts:
-    """Judge `target` (n_series, n_targets), numbers or texts, by `config.expected` or else `baseline`, same shape.
+    """Judge `target` (n_series, n_targets), numbers or texts, by `config.expected` or else `baseline`.
+
+    The baseline has the same shape, or one more axis when the values of several buckets are expected.
 
     >>> config = ListComparisonConfig.model_validate({"metric": "min", "operator": "in", "expected": [0, 10]})
     >>> evaluate(config, np.array([[10.0, 5.0]]), np.full((1, 2), np.nan)).anomaly.tolist()
@@ -37,14 +40,17 @@ def evaluate(config: AnyConfig, target: NDArray[Any], baseline: NDArray[Any]) ->
         nothing = no_numbers(np.zeros(target.shape, dtype=np.bool_), columns)
         return fail_all(nothing, FailureType.CALCULATION_EXCEPTION, str(error))
     among = np.zeros(target.shape, dtype=np.bool_)
-    for one in wanted or [baseline]:
+    among_baseline = [baseline] if baseline.ndim == target.ndim else list(np.moveaxis(baseline, -1, 0))
+    for one in wanted or among_baseline:
         among |= same(target, one)
     anomaly = (among if config.operator == "not_in" else ~among) & ~missing(target)
     if wanted:
         return no_numbers(anomaly, {**columns, "comparison_expected": ", ".join(map(str, wanted))})
+    nothing_expected = np.logical_and.reduce([missing(one) for one in among_baseline])
+    told = baseline if baseline.ndim == target.ndim else None
     return fail(
-        no_numbers(anomaly, {**columns, "comparison_expected": baseline}),
-        missing(baseline) & ~missing(target),
+        no_numbers(anomaly, {**columns, "comparison_expected": told}),
+        nothing_expected & ~missing(target),
         FailureType.ROLLUP_BASELINE_REQUIRED,
         "there are no expected values, and the merged baseline has no value of this metric to compare with",
     )

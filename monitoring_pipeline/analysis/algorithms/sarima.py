@@ -1,15 +1,11 @@
-"""Seasonal ARIMA forecasts of many series at once, and of one series through statsmodels.
+"""The seasonal ARIMA model: its order, series prepared for a fit, forecasts from one, and statsmodels' fit and forecast.
 
 The model is φ(B)·Φ(Bᵐ)·wₜ = c + θ(B)·Θ(Bᵐ)·eₜ with wₜ = (1−B)ᵈ(1−Bᵐ)ᴰ·yₜ, what statsmodels calls
 `SARIMAX(y, order, seasonal_order, trend="c", enforce_stationarity=False)`. There the Kalman filter starts from
 N(0, 10⁶) in every state and leaves out of the likelihood as many observations as there are states. Without a
 moving-average part these are just the observations that the differences and lags need: after them every state is known
-exactly and the starting variance has dropped out. What remains is the conditional Gaussian likelihood, largest where
-the sum of squares of φ(B)·Φ(Bᵐ)·wₜ − c is smallest. `forecast_batch` finds that point for all series together with
-Newton's method on the 7 × 7 (for the default order) triangular factor of each series' lagged values.
-
-A fit does not depend on the unit of the values. That of statsmodels does: its optimiser stops on an absolute gradient,
-so that on large values (deviations in the thousands) it ends well before the maximum.
+exactly and the starting variance has dropped out. What remains is the conditional Gaussian likelihood, which depends on
+the data only through the sum of squares of φ(B)·Φ(Bᵐ)·wₜ − c, a regression on lagged, seasonally differenced values.
 """
 
 from __future__ import annotations
@@ -23,13 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Rows = NDArray[np.bool_] | NDArray[np.intp]
 
-_ITERATIONS = 50
-_HALVINGS = 30
-_DECREMENT = 1e-10
-"""Newton's method ends where a further step would lower the sum of squares by less than this part of it."""
-_EXACT = 1e-26
-"""A sum of squares that is this part of the data's is a perfect fit, but for rounding."""
+ITERATIONS = 50
+"""How many iterations the reference platform allows the optimiser."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,7 @@ class Order:
 
     @property
     def has_moving_average(self) -> bool:
-        """Whether there is a moving-average part, which `forecast_batch` does not have."""
+        """Whether there is a moving-average part, which `Lagged` does not have."""
         return bool(self.q or self.seasonal_q)
 
     @property
@@ -82,53 +76,92 @@ class Forecasts:
     mean: Floats
     deviation: Floats
 
+    def at(self, rows: Rows) -> Forecasts:
+        """Those of some of the series."""
+        return Forecasts(self.mean[rows], self.deviation[rows])
 
-def forecast_batch(series: Floats, order: Order, *, steps: int = 1) -> Forecasts:
-    """Fit the model to every row of `series` (n_series, n_values) and forecast `steps` beyond its end.
 
-    NaN is allowed only at the beginning of a row. A row is left NaN when it is shorter than `order.shortest`, or when
-    Newton's method has not come to a minimum. A row's answer has the same bits alone and among many. Raises ValueError
-    for an order with a moving-average part.
+@dataclass(frozen=True)
+class Lagged:
+    """Many series prepared for a fit of one order without a moving-average part; the first axis is always the series.
+
+    Numbers are divided by the `scale` of each series' differences, (n_series,), but for `level` and the scale itself.
     """
-    if order.has_moving_average:
-        raise ValueError(f"{order} has a moving-average part")
-    n_series, n_values = series.shape
-    unknown = Forecasts(np.full(n_series, np.nan), np.full(n_series, np.nan))
-    if not n_series or n_values < order.shortest:
-        return unknown
-    # Differences take the level away; without them the constant does, and the last value is as good as any other.
-    level = series[:, -1]
-    values = series - level[:, None]
-    differenced = _differenced(values, order)
-    scale = np.nanmax(np.abs(differenced), axis=1, initial=0.0)
-    scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
-    factor, explained = _triangular(differenced / scale[:, None], order)
-    coefficients, squares, found = _fitted(factor, order)
-    found &= explained >= 2 * order.coefficients
-    ahead, growth = _ahead(values / scale[:, None], coefficients, order, steps)
-    deviation = np.sqrt(squares / np.maximum(explained, 1) * growth)
-    mean = np.where(found, ahead * scale + level, np.nan)
-    return Forecasts(mean, np.where(found, deviation * scale, np.nan))
+
+    order: Order
+    values: Floats
+    """The series less their `level`, (n_series, n_values); NaN only at the beginning of a row."""
+    level: Floats
+    scale: Floats
+    differenced: Floats
+    offset: Floats
+    """What `differenced` lacks of the level, (n_series,); nothing where the order has differences."""
+    factor: Floats
+    """R of the QR decomposition of the lagged values and a column of ones, (n_series, n_lags + 1, n_lags + 1).
+
+    Whatever combination of the columns is asked for, it has the same length in R as it has over all the values.
+    """
+    explained: NDArray[np.int64]
+    """How many values the lagged ones explain, (n_series,)."""
+
+    @classmethod
+    def of(cls, series: Floats, order: Order) -> Lagged:
+        """Prepare the rows of `series` (n_series, n_values), at least `order.lead` + 1 values each."""
+        # Differences take the level away; without them the constant does, and the last value is as good as any other.
+        level = series[:, -1]
+        values = series - level[:, None]
+        differenced = _differenced(values, order)
+        scale = np.nanmax(np.abs(differenced), axis=1, initial=0.0)
+        scale = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+        differenced = differenced / scale[:, None]
+        lagged = [differenced[:, order.reach - lag : differenced.shape[1] - lag] for lag in lags(order)]
+        factor, explained = triangular(lagged)
+        offset = np.zeros(len(series)) if order.d or order.seasonal_d else level / scale
+        return cls(order, values / scale[:, None], level, scale, differenced, offset, factor, explained)
+
+    def __getitem__(self, rows: Rows) -> Lagged:
+        """Some of the series."""
+        return Lagged(
+            self.order,
+            self.values[rows],
+            self.level[rows],
+            self.scale[rows],
+            self.differenced[rows],
+            self.offset[rows],
+            self.factor[rows],
+            self.explained[rows],
+        )
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def has_differences(self) -> bool:
+        """Whether the order takes differences, which know no level."""
+        return bool(self.order.d or self.order.seasonal_d)
+
+    def ahead(self, coefficients: Floats, deviation: Floats, *, steps: int) -> Forecasts:
+        """Forecasts `steps` beyond the end, of `coefficients` (n_series, k) and residual deviations (n_series,)."""
+        mean, growth = _ahead(self.values, coefficients, self.order, steps)
+        return Forecasts(mean * self.scale + self.level, deviation * np.sqrt(growth) * self.scale)
 
 
-def forecast_statsmodels(values: Floats, order: Order, *, steps: int = 1, scaled: bool = True) -> Forecasts:
-    """The same for one series (n_values,) through statsmodels, any order; the result holds one value.
+def forecast_statsmodels(values: Floats, order: Order, *, steps: int = 1) -> Forecasts:
+    """The forecast of one series (n_values,) by statsmodels, as the reference platform asks it; the result holds one value.
 
-    `scaled` divides by the standard deviation first, so that the optimiser reaches the maximum; without it the answer
-    is the one that the reference platform gives, unit and all. NaN where statsmodels fails. Raises ImportError where
-    it is not installed.
+    NaN where the series is shorter than `order.shortest`, or statsmodels fails. Raises ImportError where it is not
+    installed.
     """
     sarimax = importlib.import_module("statsmodels.tsa.statespace.sarimax").SARIMAX
     unknown = Forecasts(np.full(1, np.nan), np.full(1, np.nan))
     values = values[~np.isnan(values)]
     if len(values) < order.shortest:
         return unknown
-    level, scale = (float(values[-1]), float(np.std(values)) or 1.0) if scaled else (0.0, 1.0)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
             model = sarimax(
-                (values - level) / scale,
+                values,
                 order=(order.p, order.d, order.q),
                 seasonal_order=(
                     order.seasonal_p,
@@ -139,18 +172,47 @@ def forecast_statsmodels(values: Floats, order: Order, *, steps: int = 1, scaled
                 trend="c",
                 enforce_stationarity=False,
             )
-            ahead = model.fit(maxiter=50, method="lbfgs", disp=0).get_forecast(steps)
+            fit = model.fit(maxiter=ITERATIONS, method="lbfgs", disp=0, cov_type="none")
+            ahead = fit.get_forecast(steps)
             mean, deviation = float(ahead.predicted_mean[-1]), float(ahead.se_mean[-1])
-        except (ValueError, np.linalg.LinAlgError, FloatingPointError):
+        except (ValueError, np.linalg.LinAlgError, ArithmeticError):
             return unknown
     if not (np.isfinite(mean) and np.isfinite(deviation)):
         return unknown
-    return Forecasts(np.array([mean * scale + level]), np.array([deviation * scale]))
+    return Forecasts(np.array([mean]), np.array([deviation]))
 
 
 def is_statsmodels_installed() -> bool:
     """Whether `forecast_statsmodels` can be used."""
     return importlib.util.find_spec("statsmodels") is not None
+
+
+def lags(order: Order) -> list[int]:
+    """The lag of every product of a plain and a seasonal lag, the plain ones outermost."""
+    return [i + order.season * j for i in range(order.p + 1) for j in range(order.seasonal_p + 1)]
+
+
+def triangular(columns: list[Floats], *, constant: bool = True) -> tuple[Floats, NDArray[np.int64]]:
+    """R of the QR decomposition of columns (n_series, n_values) and of ones, and how many values are in all of them."""
+    columns = [*columns, np.ones_like(columns[0])] if constant else columns
+    design = np.stack(columns, axis=-1)
+    known = np.logical_not(np.isnan(design).any(axis=-1))
+    factor = np.linalg.qr(np.where(known[..., None], design, 0.0), mode="r")
+    return np.asarray(factor, dtype=np.float64), known.sum(axis=-1)
+
+
+def polynomials(coefficients: Floats, order: Order) -> tuple[Floats, Floats]:
+    """Coefficients of φ(B) and of Φ(Bᵐ), the leading 1 included."""
+    one = np.ones((len(coefficients), 1))
+    plain, seasonal = coefficients[:, : order.p], coefficients[:, order.p : order.p + order.seasonal_p]
+    return np.concatenate([one, -plain], axis=1), np.concatenate([one, -seasonal], axis=1)
+
+
+def products(coefficients: Floats, order: Order) -> Floats:
+    """Weights of the lagged values, in the order of `lags`, and of the ones, that add up to the residual."""
+    plain, seasonal = polynomials(coefficients, order)
+    products = (plain[:, :, None] * seasonal[:, None, :]).reshape(len(coefficients), -1)
+    return np.concatenate([products, -coefficients[:, -1:]], axis=1)
 
 
 def _differenced(values: Floats, order: Order) -> Floats:
@@ -159,157 +221,6 @@ def _differenced(values: Floats, order: Order) -> Floats:
     for _ in range(order.d):
         values = values[:, 1:] - values[:, :-1]
     return values
-
-
-def _lags(order: Order) -> list[int]:
-    """The lag of every product of a plain and a seasonal lag, the plain ones outermost."""
-    return [i + order.season * j for i in range(order.p + 1) for j in range(order.seasonal_p + 1)]
-
-
-def _triangular(differenced: Floats, order: Order) -> tuple[Floats, NDArray[np.int64]]:
-    """R of the QR decomposition of the lagged values and a column of ones, and how many values are explained.
-
-    Whatever combination of the columns is asked for, it has the same length in R as it has over all the values.
-    """
-    reach, end = order.reach, differenced.shape[1]
-    columns = [differenced[:, reach - lag : end - lag] for lag in _lags(order)]
-    columns.append(np.ones_like(columns[0]))
-    design = np.stack(columns, axis=-1)
-    known = np.logical_not(np.isnan(design).any(axis=-1))
-    factor = np.linalg.qr(np.where(known[..., None], design, 0.0), mode="r")
-    return np.asarray(factor, dtype=np.float64), known.sum(axis=-1)
-
-
-def _fitted(factor: Floats, order: Order) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Coefficients (n_series, k), sums of squares (n_series,), and whether they are a minimum.
-
-    Short series can have several minima: the one that counts lies below where statsmodels starts, too.
-    """
-    coefficients, squares, found = _newton(factor, _start_apart(factor, order), order)
-    lost = ~found
-    if lost.any():
-        again = factor[lost]
-        coefficients[lost], squares[lost], found[lost] = _newton(
-            again, _start_without_lags(again, order), order
-        )
-    return coefficients, squares, found
-
-
-def _start_apart(factor: Floats, order: Order) -> Floats:
-    """Where statsmodels starts: plain lags and the constant by least squares, seasonal lags by themselves."""
-    width = order.seasonal_p + 1
-    plain = [width * i for i in range(1, order.p + 1)] + [factor.shape[-1] - 1]
-    first = _least_squares(factor[..., plain], factor[..., :1])
-    seasonal = _least_squares(factor[..., 1:width], factor[..., :1])
-    return np.concatenate([first[:, :-1], seasonal, first[:, -1:]], axis=1)
-
-
-def _start_without_lags(factor: Floats, order: Order) -> Floats:
-    """No plain lags, and the best seasonal ones and constant then."""
-    rest = [*range(1, order.seasonal_p + 1), factor.shape[-1] - 1]
-    found = _least_squares(factor[..., rest], factor[..., :1])
-    return np.concatenate([np.zeros((len(factor), order.p)), found], axis=1)
-
-
-def _least_squares(design: Floats, values: Floats) -> Floats:
-    if not design.shape[-1]:
-        return np.zeros((len(design), 0))
-    return (np.linalg.pinv(design) @ values)[..., 0]
-
-
-def _newton(factor: Floats, start: Floats, order: Order) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Newton's method with the exact second derivatives, downhill only, from `start` (n, k), on rows that still move."""
-    coefficients = start.copy()
-    squares = _squares(factor, coefficients, order)
-    nothing = _EXACT * factor[:, 0, 0] ** 2
-    found = np.zeros(len(start), dtype=np.bool_)
-    moving = np.arange(len(start))
-    for _ in range(_ITERATIONS):
-        if not len(moving):
-            break
-        rows, here, now = factor[moving], coefficients[moving], squares[moving]
-        step, gain, is_bowl = _step(rows, here, order)
-        there, then = _descended(rows, here, step, now=now, gain=gain, order=order)
-        arrived = ((gain <= _DECREMENT * now) & is_bowl) | (now <= nothing[moving])
-        better = then <= now
-        coefficients[moving] = np.where(better[:, None], there, here)
-        squares[moving] = np.where(better, then, now)
-        found[moving] = arrived
-        moving = moving[~arrived & better]
-    return coefficients, squares, found
-
-
-def _step(factor: Floats, here: Floats, order: Order) -> tuple[Floats, Floats, NDArray[np.bool_]]:
-    """Newton's step, the decrease that it promises, and whether the surface curves upwards in all directions."""
-    residual = factor @ _products(here, order)[..., None]
-    slope = factor @ _slopes(here, order)
-    transposed = slope.transpose(0, 2, 1)
-    gradient, hessian = transposed @ residual, transposed @ slope
-    pull = (factor.transpose(0, 2, 1) @ residual)[..., 0]
-    width = order.seasonal_p + 1
-    for i in range(order.p):
-        for j in range(order.seasonal_p):
-            second = pull[:, (i + 1) * width + j + 1]
-            hessian[:, i, order.p + j] += second
-            hessian[:, order.p + j, i] += second
-    curvature, directions = np.linalg.eigh(hessian)
-    steepest = np.abs(curvature).max(axis=1)
-    is_bowl = curvature[:, 0] > -1e-9 * steepest
-    floor = (1e-12 * steepest + np.finfo(np.float64).tiny)[:, None]
-    along = (directions.transpose(0, 2, 1) @ gradient)[..., 0] / np.maximum(np.abs(curvature), floor)
-    step = -(directions @ along[..., None])[..., 0]
-    gain = -(step[:, None, :] @ gradient)[:, 0, 0]
-    return step, gain, is_bowl
-
-
-def _descended(
-    factor: Floats, here: Floats, step: Floats, *, now: Floats, gain: Floats, order: Order
-) -> tuple[Floats, Floats]:
-    """The step, halved until it keeps a little of what it promises."""
-    length = np.ones(len(here))
-    there = here + step
-    then = _squares(factor, there, order)
-    for _ in range(_HALVINGS):
-        short = ~(then <= now - 1e-4 * length * gain + 1e-14 * now)
-        if not short.any():
-            break
-        length = np.where(short, length / 2, length)
-        there = here + length[:, None] * step
-        then = _squares(factor, there, order)
-    return there, then
-
-
-def _squares(factor: Floats, coefficients: Floats, order: Order) -> Floats:
-    residual = factor @ _products(coefficients, order)[..., None]
-    return (residual.transpose(0, 2, 1) @ residual)[:, 0, 0]
-
-
-def _factors(coefficients: Floats, order: Order) -> tuple[Floats, Floats]:
-    """Coefficients of φ(B) and of Φ(Bᵐ), the leading 1 included."""
-    one = np.ones((len(coefficients), 1))
-    plain, seasonal = coefficients[:, : order.p], coefficients[:, order.p : order.p + order.seasonal_p]
-    return np.concatenate([one, -plain], axis=1), np.concatenate([one, -seasonal], axis=1)
-
-
-def _products(coefficients: Floats, order: Order) -> Floats:
-    """Weights of the lagged values, in the order of `_lags`, and of the ones, that add up to the residual."""
-    plain, seasonal = _factors(coefficients, order)
-    products = (plain[:, :, None] * seasonal[:, None, :]).reshape(len(coefficients), -1)
-    return np.concatenate([products, -coefficients[:, -1:]], axis=1)
-
-
-def _slopes(coefficients: Floats, order: Order) -> Floats:
-    """Derivatives of `_products`, (n, n_products, k)."""
-    plain, seasonal = _factors(coefficients, order)
-    width = order.seasonal_p + 1
-    size = (order.p + 1) * width
-    slopes = np.zeros((len(coefficients), size + 1, coefficients.shape[1]))
-    for i in range(order.p):
-        slopes[:, (i + 1) * width : (i + 2) * width, i] = -seasonal
-    for j in range(order.seasonal_p):
-        slopes[:, j + 1 : size : width, order.p + j] = -plain
-    slopes[:, -1, -1] = -1.0
-    return slopes
 
 
 def _ahead(values: Floats, coefficients: Floats, order: Order, steps: int) -> tuple[Floats, Floats]:
@@ -337,7 +248,7 @@ def _ahead(values: Floats, coefficients: Floats, order: Order, steps: int) -> tu
 def _own_lags(coefficients: Floats, order: Order) -> dict[int, Floats]:
     """What each earlier value of the series itself, not of its differences, adds to the next one, by lag."""
     polynomial: dict[int, Floats] = {}
-    for lag, product in zip(_lags(order), _products(coefficients, order).T, strict=False):
+    for lag, product in zip(lags(order), products(coefficients, order).T, strict=False):
         polynomial[lag] = polynomial.get(lag, 0.0) + product
     for shift in [order.season] * order.seasonal_d + [1] * order.d:
         longer = dict(polynomial)

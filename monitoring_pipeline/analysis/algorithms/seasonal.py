@@ -13,7 +13,8 @@ value of its interval. The draws belong to (analyzer, segment, column, bucket). 
 details, and the walk over the targets goes on from there, so that a bucket judged alone gets the verdict that it gets
 among others. Bounds around the median replace nothing.
 
-`params.engine` "statsmodels" fits every series the way the reference platform does, with its answers and its speed.
+`params.engine`: "auto" fits together the series on which that agrees with statsmodels, and leaves the others to it;
+"batched" and "statsmodels" fit all of them the one way or the other. The result tells the engine of every verdict.
 """
 
 from __future__ import annotations

@@ -11,16 +11,13 @@ from hypothesis import strategies as st
 from monitoring_pipeline.analysis.algorithms import drift
 from monitoring_pipeline.analysis.baselines import Window
 from monitoring_pipeline.analysis.distances import ks_test
-from monitoring_pipeline.analysis.distributions import Items, Quantiles, Side, frequencies, histograms, steps
+from monitoring_pipeline.analysis.distributions import Quantiles, Side, steps
 from monitoring_pipeline.analysis.result import FailureType
 from monitoring_pipeline.analysis.verdicts import Context, Verdicts
 from monitoring_pipeline.config.analyzers import DriftConfig
 from monitoring_pipeline.errors import AnalysisError
 from monitoring_pipeline.timegrid import Granularity
-from monitoring_pipeline_tests.analysis.sketching import items_image, kll_image, quantiles_image
-from monitoring_pipeline_tests.analysis.vectors import cases
-
-ROLLED_UP = "several baseline sketches cannot be given: the engine adds them up"
+from monitoring_pipeline_tests.analysis.sketching import quantiles_image
 
 
 def config_of(**given: object) -> DriftConfig:
@@ -35,25 +32,6 @@ def judge(config: DriftConfig, target: list[float], baseline: list[float]) -> Ve
 
 def one(sketch: Any) -> Side[Any]:
     return Side([sketch], 0, Window(np.array([0]), 1))
-
-
-@pytest.mark.parametrize(
-    "case", cases("ContinuousDriftCalculationTest", "DiscreteDriftCalculationTest", kind="calculate")
-)
-def test_agrees_with_the_reference(case: dict[str, Any]) -> None:
-    if len(case["baseline"]) > 1:
-        pytest.skip(ROLLED_UP)
-    config = config_of(**case["analyzer"])
-    (_, target), (_, baseline) = case["target"][0], case["baseline"][0]
-    if config.metric == "histogram":
-        sides = [one(Quantiles.open(kll_image(sketch))) for sketch in (target, baseline)]
-        ours, theirs = histograms(sides[0], sides[1])
-    else:
-        sides = [one(Items.open(items_image(sketch["updates"]))) for sketch in (target, baseline)]
-        ours, theirs = frequencies(sides[0], sides[1])
-    verdicts = drift.evaluate(config, ours[None], theirs[None])
-    assert verdicts.value[0, 0] == pytest.approx(case["expected"]["metricValue"], abs=case["tolerance"])
-    assert verdicts.anomaly[0, 0] == bool(case["expected"]["alertCount"])
 
 
 def test_two_empty_sides_do_not_differ_and_one_empty_histogram_differs_wholly() -> None:

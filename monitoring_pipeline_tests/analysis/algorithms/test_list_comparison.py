@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import pytest
 
 from monitoring_pipeline.analysis.algorithms import list_comparison
 from monitoring_pipeline.analysis.result import FailureType
 from monitoring_pipeline.analysis.verdicts import Verdicts
 from monitoring_pipeline.config.analyzers import ListComparisonConfig
-from monitoring_pipeline_tests.analysis.vectors import cases
 
 NAN = float("nan")
 
@@ -20,18 +16,6 @@ def config_of(**given: object) -> ListComparisonConfig:
 
 def judge(config: ListComparisonConfig, target: float | str, baseline: float | str = NAN) -> Verdicts:
     return list_comparison.evaluate(config, np.array([[target]]), np.array([[baseline]]))
-
-
-@pytest.mark.parametrize("case", cases("ListComparisonTest", kind="calculate"))
-def test_agrees_with_the_reference(case: dict[str, Any]) -> None:
-    # Several values of a baseline, which is one merged value here, are given as the list that they are there.
-    expected = case["analyzer"]["expected"] or [value for _, value in case["baseline"]]
-    value = case["target"][0][1]
-    verdicts = judge(
-        config_of(**{**case["analyzer"], "expected": expected}),
-        value if isinstance(value, str) else float(value),
-    )
-    assert verdicts.anomaly[0, 0] == bool(case["expected"]["alertCount"])
 
 
 def test_not_in_alerts_when_the_value_is_among_them() -> None:
@@ -59,3 +43,12 @@ def test_a_value_that_is_no_number_is_named() -> None:
     verdicts = judge(config_of(expected=[1, "one"]), 1.0)
     assert verdicts.failure[0, 0] is FailureType.CALCULATION_EXCEPTION
     assert "'one'" in verdicts.explanation[0, 0]
+
+
+def test_values_of_several_buckets_are_a_list() -> None:
+    config = config_of(baseline={"type": "TrailingWindow"})
+    several = np.array([[[1.0, NAN, 3.0]]])
+    found = [list_comparison.evaluate(config, np.array([[value]]), several) for value in (1.0, 2.0, 3.0)]
+    assert [bool(verdicts.anomaly[0, 0]) for verdicts in found] == [False, True, False]
+    nothing = list_comparison.evaluate(config, np.array([[1.0]]), np.full((1, 1, 2), NAN))
+    assert nothing.failure[0, 0] is FailureType.ROLLUP_BASELINE_REQUIRED

@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from monitoring_pipeline.analysis.algorithms import monotonic
 from monitoring_pipeline.analysis.verdicts import Verdicts
 from monitoring_pipeline.config.analyzers import MonotonicConfig, parse_analyzer
-from monitoring_pipeline_tests.analysis.vectors import cases, number
 
 NAN = float("nan")
 
@@ -23,13 +20,6 @@ def judge(values: list[float], **given: object) -> Verdicts:
 
 def steps(values: list[float], **given: object) -> float:
     return float(judge(values, **given).value[0, 0])
-
-
-@pytest.mark.parametrize("case", cases("MonotonicCalculationTest", kind="calculate"))
-def test_agrees_with_the_reference(case: dict[str, Any]) -> None:
-    points = sorted((at, number(value)) for at, value in [*case["baseline"], *case["target"]])
-    verdicts = judge([value for _, value in points], **case["analyzer"])
-    assert verdicts.anomaly[0, 0] == bool(case["expected"]["alertCount"])
 
 
 def test_sales_that_must_always_rise() -> None:

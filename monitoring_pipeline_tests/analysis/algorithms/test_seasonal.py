@@ -5,9 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from monitoring_pipeline.analysis.algorithms import forecasting, seasonal
-from monitoring_pipeline.analysis.algorithms.sarima import Order, forecast_batch
+from monitoring_pipeline.analysis.algorithms.sarima import Order, forecast_statsmodels
+from monitoring_pipeline.analysis.algorithms.sarima_batch import forecast_batch
 from monitoring_pipeline.analysis.draws import uniforms
 from monitoring_pipeline.analysis.result import FailureType
 from monitoring_pipeline.analysis.verdicts import Context, Floats, Verdicts
@@ -15,7 +18,7 @@ from monitoring_pipeline.config.analyzers import SeasonalConfig
 from monitoring_pipeline.errors import AnalysisError
 from monitoring_pipeline.timegrid import Granularity
 from monitoring_pipeline_tests.analysis.algorithms.test_sarima import simulated
-from monitoring_pipeline_tests.analysis.vectors import cases, numbers
+from monitoring_pipeline_tests.conformance.cases import ROOT, Case, cases_of
 
 FIRST = Granularity.DAILY.index(datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -70,47 +73,31 @@ def event(start: int, end: int) -> dict[str, str]:
 # --- the reference ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "case", cases("PyArimaFunctionTest", "test_arima_api", "test_pmdarima_func", kind="arima")
-)
-def test_agrees_with_the_reference_where_its_engine_is_asked_for(case: dict[str, Any]) -> None:
-    pytest.importorskip("statsmodels")
-    verdicts = of_case(case, engine="statsmodels")
-    expected, tolerance = case["expected"], {"abs": case.get("tolerance"), "rel": case.get("tolerance_rel")}
-    assert verdicts.columns["forecast"][0, 0] == pytest.approx(expected["value"], **tolerance)
-    if "lower" in expected:
-        assert verdicts.lower[0, 0] == pytest.approx(expected["lower"], **tolerance)
-        assert verdicts.upper[0, 0] == pytest.approx(expected["upper"], **tolerance)
-    assert verdicts.anomaly[0, 0]
+@pytest.mark.skipif(not ROOT.is_dir(), reason=f"no conformance vectors at {ROOT}")
+@pytest.mark.parametrize("engine", [None, "batched", "statsmodels"])
+@pytest.mark.parametrize("file", ["PyArimaFunctionTest", "test_arima_api", "test_pmdarima_func"])
+def test_agrees_with_the_reference(file: str, engine: str | None) -> None:
+    if engine == "statsmodels":
+        pytest.importorskip("statsmodels")
+    for case in cases_of(ROOT / "analysis" / f"{file}.json"):
+        if case.kind != "arima":
+            continue
+        verdicts = of_case(case, **({"engine": engine} if engine else {}))
+        tolerance = {"abs": case.get("tolerance"), "rel": case.get("tolerance_rel")}
+        assert verdicts.columns["forecast"][0, 0] == pytest.approx(case.expected["value"], **tolerance)
+        if "lower" in case.expected:
+            assert verdicts.lower[0, 0] == pytest.approx(case.expected["lower"], **tolerance)
+            assert verdicts.upper[0, 0] == pytest.approx(case.expected["upper"], **tolerance)
+        assert verdicts.anomaly[0, 0]
+        assert verdicts.columns["algorithm_mode"][0, 0] == (engine or "batched")
 
 
-@pytest.mark.parametrize("case", cases("PyArimaFunctionTest", kind="arima"))
-def test_departs_from_the_reference_where_its_optimiser_ends_before_the_minimum(case: dict[str, Any]) -> None:
-    verdicts = of_case(case)
-    assert verdicts.columns["forecast"][0, 0] == pytest.approx(case["expected"]["value"], rel=2e-3)
-    # The reference's residual deviation is 15,280, that of the least squares, which its guide promises, is smaller.
-    assert verdicts.columns["forecast_deviation"][0, 0] == pytest.approx(12_888.6, abs=0.1)
-
-
-def of_case(case: dict[str, Any], **params: str) -> Verdicts:
+def of_case(case: Case, **params: str) -> Verdicts:
     ranges = [dict(zip(("start", "end"), one.split(":"), strict=True)) for one in case["eventPeriods"]]
     given = {name: str(value) for name, value in case["params"].items()}
     config = config_of(stddevFactor=case["stddevFactor"], stddevTimeRanges=ranges, params={**given, **params})
     first = Granularity.DAILY.index(datetime.fromtimestamp(case["timestamps"][0] / 1000, UTC))
     return judge(config, np.array([case["values"]]), case["actual"], context_of(first=first))
-
-
-@pytest.mark.parametrize("case", cases("SeasonalCalculationTest", kind="calculate"))
-def test_answers_and_fails_when_the_reference_does(case: dict[str, Any]) -> None:
-    config, values = config_of(**case["analyzer"], stddevFactor=1), numbers(case["baseline"])[None]
-    if case["expected"].get("raises"):
-        verdicts = judge(config, values, 1.0)
-        assert verdicts.failure[0, 0] is FailureType.CALCULATION_EXCEPTION
-        assert case["expected"]["message_contains"] in verdicts.explanation[0, 0]
-        return
-    verdicts = walked(config, values, range(31, 90), size=30)
-    assert all(failure is None for failure in verdicts.failure[0])
-    assert np.isfinite(verdicts.lower).all()
 
 
 # --- bounds -------------------------------------------------------------------------------------------------------
@@ -186,10 +173,10 @@ def test_missing_values_take_the_one_before() -> None:
 
 
 def test_the_season_is_that_of_the_granularity_unless_it_is_given() -> None:
-    series = simulated(1, 120, seed=3)
-    seasons = {Granularity.DAILY: 7, Granularity.HOURLY: 24, Granularity.MONTHLY: 12}
+    series = simulated(1, 170, seed=3)
+    seasons = {Granularity.DAILY: 7, Granularity.HOURLY: 24, Granularity.WEEKLY: 52, Granularity.MONTHLY: 12}
     for granularity, season in seasons.items():
-        context = context_of(granularity=granularity, targets=range(120, 121), size=120, first=0)
+        context = context_of(granularity=granularity, targets=range(170, 171), size=170, first=0)
         verdicts = judge(config_of(stddevFactor=100), series, 0.0, context)
         expected = forecast_batch(series, Order(season=season))
         assert verdicts.columns["forecast"][0, 0] == pytest.approx(expected.mean[0])
@@ -249,15 +236,86 @@ def test_a_moving_average_without_statsmodels_gives_bounds_around_the_median(
     verdicts = judge(config_of(params={"q": "1"}), simulated(1, 90, seed=6), 0.0)
     assert verdicts.columns["algorithm_mode"][0, 0] == "median"
     assert "statsmodels, which could fit it, is not installed" in verdicts.columns["model_note"][0, 0]
-    with pytest.raises(AnalysisError, match="pip install statsmodels"):
+    with pytest.raises(AnalysisError, match=r"pip install 'monitoring-pipeline\[seasonal\]'"):
         judge(config_of(params={"engine": "statsmodels"}), simulated(1, 90, seed=6), 0.0)
 
 
 def test_a_moving_average_is_fitted_by_statsmodels() -> None:
     pytest.importorskip("statsmodels")
-    verdicts = judge(config_of(params={"q": "1"}), simulated(1, 90, seed=6), 0.0)
+    verdicts = judge(config_of(params={"q": "1"}), simulated(1, 45, seed=6), 0.0)
     assert verdicts.columns["algorithm_mode"][0, 0] == "statsmodels"
     assert verdicts.columns["model_note"][0, 0] == "fitted by statsmodels: it has a moving-average part"
+
+
+def test_statsmodels_fits_those_series_alone_for_which_rounding_decides_about_its_answer() -> None:
+    pytest.importorskip("statsmodels")
+    series = simulated(2, 40, seed=6) * np.array([[1.0], [1e-5]])
+    columns = judge(config_of(stddevFactor=100), series, 0.0).columns
+    assert columns["algorithm_mode"][:, 0].tolist() == ["batched", "statsmodels"]
+    assert columns["model_note"][:, 0].tolist() == [
+        None,
+        "fitted by statsmodels: rounding decides about statsmodels' answer",
+    ]
+    alone = forecast_statsmodels(series[1], Order())
+    assert columns["forecast"][1, 0] == alone.mean[0]
+    assert columns["forecast_deviation"][1, 0] == alone.deviation[0]
+
+
+@pytest.mark.parametrize("engine", [None, "batched"])
+def test_without_statsmodels_they_are_fitted_at_the_maximum_and_the_result_says_so(
+    monkeypatch: pytest.MonkeyPatch, engine: str | None
+) -> None:
+    if engine is None:
+        monkeypatch.setattr(forecasting, "is_statsmodels_installed", lambda: False)
+    series = simulated(1, 90, seed=6) * 1e-5
+    columns = judge(config_of(params={"engine": engine} if engine else {}), series, 0.0).columns
+    assert columns["algorithm_mode"][0, 0] == "batched"
+    assert columns["model_note"][0, 0] == (
+        "the maximum of the likelihood: rounding decides about statsmodels' answer"
+    )
+    assert columns["forecast"][0, 0] == forecast_batch(series, Order()).mean[0]
+
+
+@given(
+    unit=st.sampled_from([1e-300, 1e-30, 1e-9, 1e-3, 1.0, 1e6, 1e30, 1e300]),
+    kind=st.sampled_from(["noise", "constant", "steps", "spike", "line", "growth", "two values", "model"]),
+    missing=st.floats(0, 0.7),
+    seed=st.integers(0, 1000),
+)
+@settings(max_examples=60, deadline=None)
+def test_whatever_the_baseline_there_is_a_verdict_or_a_reason(
+    unit: float, kind: str, missing: float, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    at = np.arange(90.0)
+    shapes = {
+        "noise": random.normal(size=90),
+        "constant": np.full(90, 3.0),
+        "steps": np.floor(at / 13),
+        "spike": (at == 40.0) * 1.0,
+        "line": 2 * at,
+        "growth": 1.1**at,
+        "two values": random.integers(2, size=90) * 1.0,
+        "model": simulated(1, 90, seed=seed)[0],
+    }
+    series = shapes[kind] * unit
+    series[random.random(90) < missing] = np.nan
+    verdicts = judge(config_of(params={"engine": "batched"}), series[None], 0.0)
+    if (~np.isnan(series)).sum() < 30:
+        assert verdicts.failure[0, 0] is FailureType.CALCULATION_EXCEPTION
+        assert "at least 30 values" in verdicts.explanation[0, 0]
+        return
+    assert verdicts.failure[0, 0] is None
+    assert verdicts.lower[0, 0] <= verdicts.upper[0, 0]
+    engine = verdicts.columns["algorithm_mode"][0, 0]
+    assert engine == "batched" or (engine == "median" and verdicts.columns["model_note"][0, 0])
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e-12, 1e150])
+def test_values_that_statsmodels_cannot_fit_have_bounds_too(unit: float) -> None:
+    verdicts = judge(config_of(), simulated(1, 40, seed=6) * unit, 0.0)
+    assert np.isfinite(verdicts.lower[0, 0])
+    assert verdicts.lower[0, 0] <= verdicts.upper[0, 0]
 
 
 def test_too_few_values_and_too_short_windows_are_failures() -> None:
@@ -275,7 +333,12 @@ def test_too_few_values_and_too_short_windows_are_failures() -> None:
 
 @pytest.mark.parametrize(
     ("params", "found"),
-    [({"p": "one"}, "params.p is 'one'"), ({"m": "1"}, "params.m"), ({"alpha": "2"}, "params.alpha")],
+    [
+        ({"p": "one"}, "params.p is 'one'"),
+        ({"m": "1"}, "params.m"),
+        ({"alpha": "2"}, "params.alpha"),
+        ({"engine": "fast"}, "params.engine is 'fast'; accepted: auto, batched or statsmodels"),
+    ],
 )
 def test_parameters_that_cannot_be_used_are_refused(params: dict[str, str], found: str) -> None:
     with pytest.raises(AnalysisError, match=found):
@@ -342,11 +405,12 @@ def test_later_baselines_hold_the_replacement() -> None:
 
 
 def test_a_bucket_judged_alone_gets_the_verdict_that_it_gets_among_others() -> None:
-    values, targets = spiky(), range(60, 100)
-    together = walked(config_of(), values, targets)
+    values, targets = spiky(4), range(60, 100)
+    config = config_of(params={"engine": "batched"})
+    together = walked(config, values, targets)
     earlier: dict[tuple[tuple[str, str], int], dict[str, object]] = {}
     for at in targets:
-        alone = walked(config_of(), values, range(at, at + 1), earlier=earlier)
+        alone = walked(config, values, range(at, at + 1), earlier=earlier)
         for name in ("forecast", "calculated_lower", "calculated_upper", "seasonal_replacement"):
             ours, theirs = alone.columns[name][:, 0], together.columns[name][:, at - 60]
             assert np.array_equal(ours, theirs, equal_nan=True)
