@@ -118,14 +118,15 @@ class ColumnListMode(Choice):
 # --- what the types share ----------------------------------------------------------------------------------------
 
 
-def _one_of(*names: str) -> GetPydanticSchema:
-    """Text that is one of a few names, in any spelling."""
+def _one_of(*names: str, **aliases: str) -> GetPydanticSchema:
+    """Text that is one of a few names, in any spelling, or another word for one of them."""
+    spellings = {plain(name): name for name in names} | {
+        plain(alias): name for alias, name in aliases.items()
+    }
 
     def read(value: object) -> str:
-        if isinstance(value, str):
-            for name in names:
-                if plain(name) == plain(value):
-                    return name
+        if isinstance(value, str) and plain(value) in spellings:
+            return spellings[plain(value)]
         raise refuse(choices_hint(value, names))
 
     return GetPydanticSchema(
@@ -385,8 +386,9 @@ class ColumnListConfig(_Compared):
     """Columns that appear or vanish."""
 
     type: Literal["column_list"] = "column_list"
-    metric: Annotated[str, _one_of("column_list")] = Field(
-        default="column_list", description="Always column_list."
+    metric: Annotated[str, _one_of("column_list", field_list="column_list")] = Field(
+        default="column_list",
+        description="Always column_list; field_list, the name in the reference's engine, is read as well.",
     )
     mode: ColumnListMode = Field(
         default=ColumnListMode.ON_ADD_AND_REMOVE,

@@ -6,7 +6,6 @@ where the object stands in the document.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,13 @@ from monitoring_pipeline.config.analyzer_types import (
     StddevConfig,
 )
 from monitoring_pipeline.config.baselines import CurrentBatchBaseline, TrailingWindowBaseline
+from monitoring_pipeline.config.composite_checks import (
+    COMPOSITE,
+    children_errors,
+    family_errors,
+    family_warnings,
+    unknown_analyzer,
+)
 from monitoring_pipeline.config.fields import NotedTimeRange, plain
 from monitoring_pipeline.config.problems import Step, json_path, listing, near, shorten
 from monitoring_pipeline.config.schedules import CronSchedule
@@ -38,8 +44,6 @@ if TYPE_CHECKING:
     from monitoring_pipeline.timegrid import Granularity
 
 At = tuple[Step, ...]
-_COMPOSITE = (ConjunctionConfig, DisjunctionConfig)
-_MOST_CHILDREN = 10
 
 
 def document_errors(
@@ -58,19 +62,9 @@ def document_errors(
     yield from _duplicates("analyzers", analyzer_ids)
     yield from _duplicates("monitors", monitor_ids)
     known_ids = set(analyzer_ids.values()) if complete else None
-    composites = {analyzer.id for analyzer in analyzers.values() if isinstance(analyzer.config, _COMPOSITE)}
     for place, analyzer in analyzers.items():
-        at: At = ("analyzers", place)
-        yield from analyzer_errors(analyzer, at)
-        if isinstance(analyzer.config, _COMPOSITE):
-            children = analyzer.config.analyzer_ids
-            yield from _kinship_errors(
-                analyzer.id,
-                children,
-                (*at, "config", "analyzerIds"),
-                known_ids=known_ids,
-                composites=composites,
-            )
+        yield from analyzer_errors(analyzer, ("analyzers", place))
+    yield from family_errors(analyzers, known_ids=known_ids)
     for place, monitor in monitors.items():
         yield from monitor_errors(monitor, ("monitors", place), known_ids=known_ids)
 
@@ -81,7 +75,7 @@ def document_warnings(
     """What would do nothing, or something else than it looks like."""
     heard = {name for monitor in monitors if not monitor.disabled for name in monitor.analyzer_ids}
     for analyzer in analyzers:
-        if isinstance(analyzer.config, _COMPOSITE) and analyzer.id in heard:
+        if isinstance(analyzer.config, COMPOSITE) and analyzer.id in heard:
             heard |= set(analyzer.config.analyzer_ids)
     for place, analyzer in enumerate(analyzers):
         at: At = ("analyzers", place)
@@ -92,6 +86,7 @@ def document_warnings(
                 f"{shorten(analyzer.id)}, which no enabled monitor listens to",
                 "a monitor that names it; until then nobody is told of its results",
             )
+    yield from family_warnings(analyzers)
     for place, monitor in enumerate(monitors):
         yield from monitor_warnings(monitor, ("monitors", place), granularity=granularity)
 
@@ -144,7 +139,7 @@ def config_errors(config: AnyConfig, at: At) -> Iterator[Problem]:
                 json_path((*at, "expected")), "nothing, and no baseline either", "expected or a baseline"
             )
         case ConjunctionConfig() | DisjunctionConfig():
-            yield from _children_errors(config.analyzer_ids, (*at, "analyzerIds"))
+            yield from children_errors(config.analyzer_ids, (*at, "analyzerIds"))
         case _:
             pass
 
@@ -154,45 +149,17 @@ def _crossed(config: StddevConfig | SeasonalConfig) -> bool:
     return lower is not None and upper is not None and lower > upper
 
 
-def _children_errors(children: Sequence[str], at: At) -> Iterator[Problem]:
-    if not 2 <= len(children) <= _MOST_CHILDREN:
-        yield Problem(json_path(at), shorten(children), f"2 to {_MOST_CHILDREN} ids of analyzers")
-    for name, count in Counter(children).items():
-        if count > 1:
-            yield Problem(json_path(at), f"{shorten(name)} {count} times", "each analyzer once")
-
-
-def _kinship_errors(
-    parent: str,
-    children: Sequence[str],
-    at: At,
-    *,
-    known_ids: Collection[str] | None,
-    composites: Collection[str],
-) -> Iterator[Problem]:
-    for place, child in enumerate(children):
-        path = json_path((*at, place))
-        if child == parent:
-            yield Problem(path, "the analyzer itself", "ids of other analyzers")
-        elif child in composites:
-            yield Problem(
-                path, f"the composite analyzer {shorten(child)}", "ids of analyzers that are not composite"
-            )
-        elif known_ids is not None and child not in known_ids:
-            yield _unknown_analyzer(path, child, known_ids)
-
-
 def analyzer_warnings(analyzer: Analyzer, at: At, *, granularity: Granularity | None) -> Iterator[Problem]:
     """Settings of one analyzer that do nothing, or something else than they look like."""
     config, matrix = analyzer.config, analyzer.target_matrix
-    if analyzer.schedule is None and granularity is not None and not isinstance(config, _COMPOSITE):
+    if analyzer.schedule is None and granularity is not None and not isinstance(config, COMPOSITE):
         yield Problem(
             json_path((*at, "schedule")),
             "nothing",
             f"a schedule; without one it runs for every bucket, as if fixed and {granularity}",
         )
     yield from _schedule_warnings(analyzer.schedule, (*at, "schedule"), granularity)
-    if matrix is None and not isinstance(config, _COMPOSITE):
+    if matrix is None and not isinstance(config, COMPOSITE):
         yield Problem(
             json_path((*at, "targetMatrix")), "nothing", "a target matrix; without one it looks at nothing"
         )
@@ -285,7 +252,7 @@ def monitor_errors(monitor: Monitor, at: At, *, known_ids: Collection[str] | Non
     """References to analyzers that do not exist. `known_ids` is None when all could exist elsewhere."""
     for place, name in enumerate(monitor.analyzer_ids):
         if known_ids is not None and name not in known_ids:
-            yield _unknown_analyzer(json_path((*at, "analyzerIds", place)), name, known_ids)
+            yield unknown_analyzer(json_path((*at, "analyzerIds", place)), name, known_ids)
 
 
 def monitor_warnings(monitor: Monitor, at: At, *, granularity: Granularity | None) -> Iterator[Problem]:
@@ -313,12 +280,6 @@ def monitor_warnings(monitor: Monitor, at: At, *, granularity: Granularity | Non
                 "a minimum that is at most the maximum; as it is, nothing passes",
             )
     yield from _schedule_warnings(monitor.schedule, (*at, "schedule"), granularity)
-
-
-def _unknown_analyzer(path: str, name: str, known_ids: Collection[str]) -> Problem:
-    meant = near(name, known_ids)
-    accepted = f'the id of an analyzer of this document (did you mean "{meant}"?)' if meant else None
-    return Problem(path, shorten(name), accepted or "the id of an analyzer of this document")
 
 
 def _duplicates(key: str, ids: Mapping[int, str]) -> Iterator[Problem]:

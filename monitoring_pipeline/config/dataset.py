@@ -65,6 +65,16 @@ def _segment(value: object) -> object:
 
 SafeId = Annotated[str, BeforeValidator(_safe_id)]
 ColumnName = Annotated[str, Field(min_length=1)]
+
+
+def _label(value: object) -> object:
+    """Yes and no, and whole numbers, as the texts that profiles call them by."""
+    if isinstance(value, bool):
+        return str(value)
+    return str(value) if isinstance(value, int) else value
+
+
+Label = Annotated[str, BeforeValidator(_label), Field(min_length=1)]
 Paths = Annotated[Listed[Annotated[str, Field(min_length=1)]], Field(min_length=1)]
 
 
@@ -73,34 +83,50 @@ class _Described(BaseModel):
 
 
 class FileFormat(Choice):
-    """File formats that a source can read."""
+    """Formats of files that hold rows."""
 
     PARQUET = "parquet"
     CSV = "csv"
     JSONL = "jsonl"
 
 
+class SourceFormat(Choice):
+    """Formats of files that a source can read: rows, or profiles that whylogs made of them."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSONL = "jsonl"
+    WHYLOGS = "whylogs"
+
+
 class FilesSourceSpec(_Described):
-    """Files that hold the rows."""
+    """Files that hold the rows, or profiles of them."""
 
     type: Literal["files"] = Field(default="files", description="Kind of source.")
     path: Paths = Field(
         description="File, folder or glob, or a list of them: relative to the workspace's home, absolute, or an "
         "fsspec URL such as s3://bucket/rows/**/*.parquet."
     )
-    format: FileFormat | None = Field(
-        default=None, description="parquet, csv or jsonl. Default: by the extension of each file."
+    format: SourceFormat | None = Field(
+        default=None,
+        description="parquet, csv or jsonl, by default as the extension of each file says; whylogs for files of "
+        "profiles, each of the bucket of its dataset timestamp.",
     )
     date_in_path: str | None = Field(
         default=None,
         description="A strptime pattern that is searched in the path, such as date=%Y-%m-%d, and gives the bucket of "
-        "all rows of the file instead of the timestamp column.",
+        "all rows of the file instead of the timestamp column (of a profile: of its dataset timestamp).",
     )
     file_sequence: bool = Field(
         default=False,
         description="Files are numbered in their names and carry no date: the first is the bucket of `start`, each "
         "following number the next bucket. Default false.",
     )
+
+    @property
+    def profiles(self) -> bool:
+        """Whether the files hold profiles, and no rows."""
+        return self.format is SourceFormat.WHYLOGS
 
 
 class OutcomesSpec(_Described):
@@ -127,6 +153,11 @@ class ColumnRoles(_Described):
     weight: ColumnName | None = Field(default=None, description="Column with the weight of the row.")
     value: ColumnName | None = Field(
         default=None, description="Column with what the row is worth: a number that is summed per outcome."
+    )
+    positive: Label | None = Field(
+        default=None,
+        description="The label, not a column, that precision, recall, scores and value are told of, against all "
+        'others. Default: of two labels "1", else "True", else the first; of more, the mean over all.',
     )
 
     @property
@@ -163,6 +194,12 @@ class ProfileSettings(_Described):
         description='Segments of one bucket that are profiled on their own; the rest is counted as "other". '
         "Default 10,000.",
     )
+    max_columns: Whole = Field(
+        default=10_000,
+        ge=1,
+        description="Columns that are profiled; of a wider table the rest is left out, with a warning. "
+        "Default 10,000.",
+    )
 
 
 class DatasetSpec(_Described):
@@ -186,7 +223,8 @@ class DatasetSpec(_Described):
     )
     source: FilesSourceSpec = Field(description="Where the rows come from.")
     timestamp: ColumnName | None = Field(
-        default=None, description="Column with the time of a row. Needed unless the source has date_in_path."
+        default=None,
+        description="Column with the time of a row. Needed unless the source has date_in_path or holds profiles.",
     )
     outcomes: OutcomesSpec | None = Field(default=None, description="Files with what came true.")
     segments: Listed[Annotated[tuple[ColumnName, ...], BeforeValidator(_segment)]] = Field(
@@ -238,9 +276,10 @@ def parse_dataset(data: object, *, source: str) -> DatasetSpec:
 
 
 def _contradictions(spec: DatasetSpec) -> list[Problem]:
-    problems: list[Problem] = []
+    problems = _of_profiles(spec) if spec.source.profiles else []
     pattern = spec.source.date_in_path
-    if spec.timestamp is None and pattern is None and not spec.source.file_sequence:
+    told = pattern is not None or spec.source.file_sequence or spec.source.profiles
+    if spec.timestamp is None and not told:
         problems.append(
             Problem(
                 "$.timestamp",
@@ -262,7 +301,7 @@ def _contradictions(spec: DatasetSpec) -> list[Problem]:
                 f"a strptime pattern that tells the bucket of {spec.granularity} data, such as date=%Y-%m-%d",
             )
         )
-    if spec.outcomes is not None and spec.outcomes.timestamp is None:
+    if spec.outcomes is not None and spec.outcomes.timestamp is None and not spec.source.profiles:
         problems.append(Problem("$.outcomes.timestamp", "nothing", "the column that tells the bucket"))
     seen: set[frozenset[str]] = set()
     for place, segment in enumerate(spec.segments):
@@ -271,6 +310,30 @@ def _contradictions(spec: DatasetSpec) -> list[Problem]:
                 Problem(f"$.segments[{place}]", shorten(", ".join(segment)), "each set of columns once")
             )
         seen.add(frozenset(segment))
+    return problems
+
+
+_SKETCH_SIZES = ("kll_k", "kll_k_segments", "hll_lg_k")
+
+
+def _of_profiles(spec: DatasetSpec) -> list[Problem]:
+    """What makes no sense where the rows were profiled elsewhere."""
+    problems: list[Problem] = []
+    if spec.timestamp is not None:
+        accepted = "no column: a whylogs profile has a time of its own, and source.date_in_path overrides it"
+        problems.append(Problem("$.timestamp", shorten(spec.timestamp), accepted))
+    if spec.outcomes is not None:
+        accepted = "none beside format whylogs: outcomes need rows; performance in the profiles is taken over"
+        problems.append(Problem("$.outcomes", "files of outcomes", accepted))
+    problems += [
+        Problem(
+            f"$.profile.{name}",
+            str(getattr(spec.profile, name)),
+            "nothing beside format whylogs: sketches are as precise as whylogs made them",
+        )
+        for name in _SKETCH_SIZES
+        if name in spec.profile.model_fields_set
+    ]
     return problems
 
 

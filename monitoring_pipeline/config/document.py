@@ -125,7 +125,7 @@ class Fragment:
 
 def load_document(path: Path) -> LoadedDocument:
     """Read a document from a JSON file. Raises DocumentError with all problems."""
-    data, warnings = _read_json(path)
+    data, warnings = read_json(path)
     loaded = parse_document(data, source=str(path))
     return LoadedDocument(loaded.document, warnings + loaded.warnings)
 
@@ -193,7 +193,8 @@ def json_schema() -> dict[str, Any]:
 # --- reading a file ----------------------------------------------------------------------------------------------
 
 
-def _read_json(path: Path) -> tuple[object, tuple[Problem, ...]]:
+def read_json(path: Path) -> tuple[object, tuple[Problem, ...]]:
+    """What a JSON file holds, and what is odd about it. Raises DocumentError when it cannot be read."""
     source = str(path)
     repeated: Counter[str] = Counter()
 

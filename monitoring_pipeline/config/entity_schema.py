@@ -1,4 +1,4 @@
-"""What is known about a dataset's columns beforehand: kind of values, role, and weight (importance).
+"""What is known about a dataset's columns beforehand: kind of values, role, weight (importance), metrics of its own.
 
 Everything is optional: what the document does not say is inferred from the profiles.
 """
@@ -10,7 +10,15 @@ from functools import cached_property
 
 from pydantic import Field, model_validator
 
-from monitoring_pipeline.config.fields import Choice, DocumentModel, FiniteNumber, Listed, Metadata, plain
+from monitoring_pipeline.config.fields import (
+    Choice,
+    DocumentModel,
+    FiniteNumber,
+    Listed,
+    Metadata,
+    plain,
+    refuse,
+)
 from monitoring_pipeline.config.targets import Segment
 from monitoring_pipeline.segments import OVERALL
 
@@ -66,11 +74,59 @@ class ColumnSchema(DocumentModel):
         return {name: value for name in self.model_fields_set if (value := getattr(self, name)) is not None}
 
 
+class CustomMetric(DocumentModel):
+    """A metric of the dataset's own: a metric of one column, said of the whole dataset, or an expression."""
+
+    label: str | None = Field(default=None, max_length=200, description="Name for people. Default: the name.")
+    column: str | None = Field(
+        default=None,
+        max_length=1000,
+        description="The column that builtinMetric is read off. Metrics of the dataset need none.",
+    )
+    builtin_metric: str | None = Field(
+        default=None,
+        max_length=100,
+        description="A metric by name: of the column, such as mean, or of the dataset, such as classification.f1.",
+    )
+    default_metric: str | None = Field(
+        default=None, max_length=100, description="Older name of builtinMetric, which wins over it."
+    )
+    expression: str | None = Field(
+        default=None,
+        max_length=10_000,
+        description="Instead of builtinMetric an expression over other metrics, such as count_null / count. "
+        "A text in place of the object is read as one.",
+    )
+
+    @property
+    def metric(self) -> str | None:
+        """Name of the metric that it is, when it is no expression."""
+        return self.builtin_metric or self.default_metric
+
+    @model_validator(mode="before")
+    @classmethod
+    def _bare_expression(cls, data: object) -> object:
+        return {"expression": data} if isinstance(data, str) else data
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> CustomMetric:
+        if (self.metric is None) == (self.expression is None):
+            found = "neither of them" if self.metric is None else "both"
+            raise refuse("builtinMetric (with its column) or an expression, one of them", found=found)
+        return self
+
+
 class EntitySchema(DocumentModel):
-    """The columns of a dataset."""
+    """The columns of a dataset, and metrics of its own."""
 
     metadata: Metadata | None = Field(default=None, description="Bookkeeping.")
-    columns: dict[str, ColumnSchema] = Field(description="What is known about each column, by its name.")
+    columns: dict[str, ColumnSchema] = Field(
+        default_factory=dict, description="What is known about each column, by its name."
+    )
+    custom_metrics: dict[str, CustomMetric] = Field(
+        default_factory=dict,
+        description="Metrics of the dataset's own by name; analyzers of the whole dataset use them like any other.",
+    )
 
     def column(self, name: str) -> ColumnSchema | None:
         """What is known about a column; None when nothing is."""
@@ -82,7 +138,7 @@ class EntitySchema(DocumentModel):
         for name, stated in other.columns.items():
             known = columns.get(name)
             columns[name] = stated if known is None else known.model_copy(update=stated.stated())
-        return EntitySchema(columns=columns)
+        return other.model_copy(update={"columns": columns})
 
 
 class Weights(DocumentModel):

@@ -331,6 +331,8 @@ GranularityField = Annotated[
 
 
 def _cron(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        return ""
     if isinstance(value, str):
         try:
             check_cron(value)

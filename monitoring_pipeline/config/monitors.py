@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from functools import cache
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ from monitoring_pipeline.config.fields import (
 from monitoring_pipeline.config.problems import validated
 from monitoring_pipeline.config.schedules import ImmediateSchedule, MonitorSchedule
 from monitoring_pipeline.errors import DocumentError
+from monitoring_pipeline.timegrid import Duration, Granularity
 
 HIGH, MEDIUM, LOW = 1, 2, 3
 
@@ -214,6 +216,16 @@ class Monitor(DocumentModel):
     @classmethod
     def _id_from_content(cls, data: object) -> object:
         return with_id(data, "monitor")
+
+
+def usual_offset(granularity: Granularity) -> Duration:
+    """A `datasetTimestampOffset` that lets late buckets through and keeps backfills silent.
+
+    >>> str(usual_offset(Granularity.WEEKLY))
+    'P14D'
+    """
+    days = {Granularity.WEEKLY: 14, Granularity.MONTHLY: 45}.get(granularity, 7)
+    return Duration(length=timedelta(days=days))
 
 
 def parse_monitor(data: object, *, source: str) -> Monitor:

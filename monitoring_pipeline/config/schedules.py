@@ -59,20 +59,23 @@ class CronSchedule(_Schedule):
 
     type: Literal["cron"] = "cron"
     cron: CronText = Field(
+        default="",
         description="A cron expression in UTC, tested on the start of the bucket: five fields as in Unix, or six "
         "with the seconds first. '0 0 * * 1-5' picks Monday to Friday of daily data, '0 9-17 * * *' the hours 9 "
         "to 17 of hourly data. Use 0 for the minute; for daily data also 0 for the hour; for weekly data the "
-        "expression must include Monday, for monthly data the first of the month.",
+        "expression must include Monday, for monthly data the first of the month. Blank: never.",
         examples=["0 0 * * 1-5", "0 0 * * 6,0", "0 9-17 * * *"],
     )
 
     def matches(self, moment: datetime, granularity: Granularity) -> bool:
         """Whether the expression picks the bucket that starts at `moment`."""
         del granularity  # the expression alone decides; the argument is there for all schedules
-        return not self.excludes(utc(moment)) and cron_matches(self.cron, moment)
+        return bool(self.cron) and not self.excludes(utc(moment)) and cron_matches(self.cron, moment)
 
     def can_match(self, granularity: Granularity) -> bool:
         """Whether there is any bucket that the expression picks, exclusion ranges aside."""
+        if not self.cron:
+            return False
         within_day = {
             Granularity.QUARTER_HOURLY: timedelta(minutes=15),
             Granularity.HOURLY: timedelta(hours=1),

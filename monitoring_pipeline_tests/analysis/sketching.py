@@ -1,22 +1,13 @@
-"""Sketches as the reference's vectors and the tests describe them."""
+"""Sketches as the tests describe them."""
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 from monitoring_pipeline.profiling.sketches import FrequentItems, Kll
-
-
-def kll_image(sketch: Mapping[str, Any]) -> bytes:
-    """The image of a KLL sketch of a vector, given as bytes or as the values it was fed."""
-    if "kll_b64" in sketch:
-        return base64.b64decode(sketch["kll_b64"])
-    return quantiles_image(sketch["updates"], k=sketch.get("k", 200))
 
 
 def quantiles_image(values: Iterable[float], *, k: int = 512) -> bytes:

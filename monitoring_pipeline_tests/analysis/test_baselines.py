@@ -4,13 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-import pytest
 from pydantic import TypeAdapter
 
 from monitoring_pipeline.analysis.baselines import (
     Window,
     baseline_window,
-    contains,
     expected_count,
     explain_insufficient,
     insufficient,
@@ -18,7 +16,6 @@ from monitoring_pipeline.analysis.baselines import (
 )
 from monitoring_pipeline.config.baselines import Baseline
 from monitoring_pipeline.timegrid import Granularity
-from monitoring_pipeline_tests.analysis.vectors import cases
 
 NAN = float("nan")
 DAILY = Granularity.DAILY
@@ -34,42 +31,6 @@ def trailing(**given: Any) -> Baseline:
 
 def moment(micros: int) -> datetime:
     return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=micros)
-
-
-@pytest.mark.parametrize("case", cases("BaselineV3PredicateTests", kind="baseline_membership"))
-def test_agrees_with_the_reference(case: dict[str, Any]) -> None:
-    given, grid = baseline(**case["baseline"]), Granularity(case["granularity"])
-    for check in case["checks"]:
-        if case["baseline"]["type"] == "Reference":
-            found = check["profileId"] == case["baseline"]["profileId"]
-            assert baseline_window(given, np.array([0]), target_size=1, granularity=grid) is None
-        else:
-            found = contains(
-                given,
-                moment(case["target_ts"]),
-                moment(check["ts"]),
-                target_size=case["targetSize"],
-                granularity=grid,
-            )
-        assert found == check["expected"], check
-
-
-@pytest.mark.parametrize("case", cases("MultiGranularityTests", kind="expected_baseline_count"))
-def test_expected_count_agrees_with_the_reference(case: dict[str, Any]) -> None:
-    found = expected_count(baseline(**case["baseline"]), Granularity(case["granularity"]))
-    assert found == case["expected"]["expectedBaselineDatapoints"]
-
-
-@pytest.mark.parametrize("case", cases("ScheduleSimulatorTest", kind="baseline_exclusion"))
-def test_exclusions_agree_with_the_reference(case: dict[str, Any]) -> None:
-    given = dict(case["baseline"])
-    if "exclusionRanges" in given:
-        given["exclusionRanges"] = [
-            {"start": moment(one["gte"]), "end": moment(one["lt"])} for one in given["exclusionRanges"]
-        ]
-    bucket = moment(case["bucket_ts"])
-    inside = contains(baseline(**given), bucket + timedelta(days=1), bucket, granularity=DAILY)
-    assert inside != case["expected"]["excluded"]
 
 
 def test_the_first_of_twelve_buckets_before_a_target() -> None:

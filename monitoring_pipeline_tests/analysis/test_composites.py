@@ -10,12 +10,10 @@ from monitoring_pipeline.analysis.composites import combine
 from monitoring_pipeline.analysis.gates import BatchFacts, Decision, Gate, decide
 from monitoring_pipeline.analysis.planner import analyzer_version
 from monitoring_pipeline.analysis.result import AnalyzerResult, FailureType
-from monitoring_pipeline.config.document import MonitorDocument, parse_document
-from monitoring_pipeline.errors import DocumentError
+from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.store.datasets import DatasetRef
 from monitoring_pipeline.timegrid import Granularity
 from monitoring_pipeline_tests.analysis.documents import document
-from monitoring_pipeline_tests.analysis.vectors import cases
 
 DAY = timedelta(days=1)
 BUCKET = datetime(2026, 1, 5, tzinfo=UTC)
@@ -226,46 +224,3 @@ def test_a_composite_analyzer_is_another_one_when_its_analyzers_are() -> None:
     assert len(set(versions)) == 2
     [result_] = combined(found, result("drift", YES), result("nulls", YES))
     assert result_.analyzer_version == versions[0]
-
-
-# --- what the reference's validator asks for ----------------------------------------------------------------------
-
-DEPARTURES = {
-    "hasUniqueChildIds": "an analyzer may serve several composite ones",
-    "validateTargetMatrix": "children may look at many columns: see the column matrix of the composite analyzer",
-    "validateSegmentConfig": "verdicts go together segment by segment, whatever the segments are",
-}
-
-
-@pytest.mark.parametrize("case", cases("CompositeAnalyzerValidatorTest", kind="composite_validation"))
-def test_documents_are_refused_as_by_the_reference(case: dict[str, Any]) -> None:
-    if case["check"] in DEPARTURES:
-        pytest.skip(DEPARTURES[case["check"]])
-    parents = case.get("parents") or [f"parent{at}" for at in range(len(case["children"]))]
-    composites = {
-        parent: {"id": parent, "config": {"type": "conjunction", "analyzerIds": children}}
-        for parent, children in zip(parents, case["children"], strict=True)
-    }
-    plain = case.get("all_ids") or [child for children in case["children"] for child in children]
-    simple = [
-        {
-            "id": name,
-            "targetMatrix": {"type": "column", "include": ["x"]},
-            "config": {"type": "fixed", "metric": "mean"},
-        }
-        for name in dict.fromkeys(plain)
-        if name not in composites
-    ]
-    data = {
-        "orgId": "org-0",
-        "datasetId": "model-0",
-        "granularity": "daily",
-        "analyzers": [*simple, *composites.values()],
-        "monitors": [],
-    }
-    valid = case["expected"].get("valid", not case["expected"].get("missing"))
-    if valid:
-        assert parse_document(data, source="test").document
-    else:
-        with pytest.raises(DocumentError):
-            parse_document(data, source="test")

@@ -1,43 +1,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring_pipeline.analysis.baselines import Window
 from monitoring_pipeline.analysis.distances import DISTANCES, hellinger, jensenshannon, kl_divergence, psi
-from monitoring_pipeline.analysis.distributions import Quantiles, Side, histograms
-from monitoring_pipeline_tests.analysis.sketching import kll_image
-from monitoring_pipeline_tests.analysis.vectors import cases
-
-
-@pytest.mark.parametrize("case", cases("DistanceTest", kind="distance"))
-def test_agrees_with_the_reference(case: dict[str, Any]) -> None:
-    found = DISTANCES[case["algorithm"]](np.array(case["p1"]), np.array(case["p2"]))
-    assert np.isfinite(found)
-    if "distance" in case["expected"]:
-        assert found == pytest.approx(case["expected"]["distance"], abs=case["tolerance"])
-
-
-@pytest.mark.parametrize("case", cases("DistanceTest", "DistanceTest.profiles_large", kind="distance_sketch"))
-def test_binned_sketches_agree_with_the_reference(case: dict[str, Any]) -> None:
-    from monitoring_pipeline.analysis.algorithms import drift
-    from monitoring_pipeline.config.analyzers import DriftConfig
-
-    sides = [
-        Side([Quantiles.open(kll_image(case[name]))], 0, Window(np.array([0]), 1)) for name in ("a", "b")
-    ]
-    config = DriftConfig.model_validate(
-        {"metric": "histogram", "algorithm": case["algorithm"], "baseline": {"type": "TrailingWindow"}}
-    )
-    for first, second in (sides, sides[::-1]):
-        target, baseline = histograms(second, first)
-        found = drift.evaluate(config, target[None], baseline[None]).value[0, 0]
-        assert found == pytest.approx(case["expected"]["distance"], abs=case.get("tolerance", 0))
 
 
 def probabilities() -> st.SearchStrategy[tuple[np.ndarray, np.ndarray]]:

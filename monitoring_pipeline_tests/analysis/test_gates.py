@@ -5,15 +5,13 @@ from typing import Any
 
 import pytest
 
-from monitoring_pipeline.analysis.gates import BatchFacts, Decision, Due, decide, default_grace, ready_at
+from monitoring_pipeline.analysis.gates import BatchFacts, Decision, Due, decide, default_grace
 from monitoring_pipeline.analysis.planner import analyzer_version
 from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.timegrid import Granularity, TimeRange
 from monitoring_pipeline_tests.analysis.documents import analyzer, document
-from monitoring_pipeline_tests.analysis.vectors import cases
 
 DAY = timedelta(days=1)
-FIRST_BUCKET_TOO = {"ScheduleSimulatorTest.testMissingDatapointAnalyzer"}
 """Here missingDatapoint is judged from the first bucket on; the reference leaves out the first, partly covered, one."""
 
 
@@ -229,38 +227,6 @@ def test_a_long_history_costs_no_more_than_the_grace() -> None:
     known = facts("1990-01-01", 13_000)
     decision = decided(document({}), "2025-01-01T00:00", known=known)
     assert len(decision.due) == 30
-
-
-@pytest.mark.parametrize("case", cases("ScheduleSimulatorTest", kind="schedule_simulation"))
-def test_agrees_with_the_reference(case: dict[str, Any]) -> None:
-    simulated = document(
-        *[one for one in case["analyzers"] if "<stub" not in one["config"]["type"]],
-        granularity=case["granularity"],
-    )
-    grid = Granularity(case["granularity"])
-    start, now = datetime.fromisoformat(case["data_start"]), datetime.fromisoformat(case["current_time"])
-    rows = {grid.floor(start + hour * timedelta(hours=1)) for hour in range(24 * case["data_days"])}
-    known = BatchFacts(dict.fromkeys(rows, 1), {}, min(rows))
-    if not simulated.analyzers:
-        pytest.skip("about a stub of an analyzer")
-    wanted = "missing-datapoint-analyzer" if "missing-datapoint" in str(case["analyzers"]) else "analyzer"
-    decision = decide(simulated, facts=known, calculated=(), now=now)
-    found = [due.bucket for due in decision.due if due.analyzer_id == wanted]
-    expected = case["expected"]
-    for name in ("contains_first", "contains_last"):
-        if name in expected:
-            assert datetime.fromisoformat(expected[name]) in found
-    if "count" in expected:
-        assert len(found) == expected["count"] + (case["id"] in FIRST_BUCKET_TOO)
-
-
-@pytest.mark.parametrize("case", cases("CronScheduleTest", kind="schedule_next_fire"))
-def test_a_bucket_may_run_when_it_has_closed_as_in_the_reference(case: dict[str, Any]) -> None:
-    [one] = document({"schedule": case["schedule"]}, granularity=case["granularity"]).analyzers
-    bucket = datetime.fromisoformat(case["bucket"])
-    assert ready_at(one, bucket, Granularity(case["granularity"])) == datetime.fromisoformat(
-        case["expected"]["next_fire"]
-    )
 
 
 def test_the_version_depends_on_what_decides_the_verdict_only() -> None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -10,7 +8,6 @@ from monitoring_pipeline.analysis.healing import HEALING, Healing, heal
 from monitoring_pipeline.analysis.verdicts import Context
 from monitoring_pipeline.config.analyzers import StddevConfig
 from monitoring_pipeline.timegrid import Granularity
-from monitoring_pipeline_tests.analysis.vectors import cases, numbers
 
 NAN = float("nan")
 
@@ -33,24 +30,6 @@ def context(*, analyzer_id: str = "a", column: str = "x", start: int = 100) -> C
         targets=np.array([start + 50]),
         baseline_starts=np.array([start]),
     )
-
-
-@pytest.mark.parametrize("case", cases("StddevCalculationTest", kind="replay"))
-def test_as_many_values_are_replaced_as_in_the_reference(case: dict[str, Any]) -> None:
-    config = config_of(**case["analyzer"])
-    healing = Healing.of(config.params)
-    series, draws = numbers(case["series"]), case["java_random"]["mean_of_10_uniforms"]
-    # There every earlier value is baseline, and each replacement takes the next draw.
-    values = np.concatenate([np.full(len(series), NAN), series])[None, None]
-    taken: dict[int, float] = {}
-
-    def draw(where: np.ndarray, at: int) -> np.ndarray:
-        if where.any():
-            taken[at] = draws[len(taken)]
-        return np.full(where.shape, taken.get(at, NAN))
-
-    heal(config, healing, values, window=len(series), lag=0, draw=draw)
-    assert len(taken) == case["expected"]["non_null_replacement_values"]
 
 
 def test_an_anomaly_is_dropped_from_the_baselines_of_later_buckets() -> None:

@@ -147,28 +147,6 @@ def test_value_by_outcome() -> None:
     assert found["value_mean"] == 32.5
 
 
-def test_everything_agrees_with_scikit_learn() -> None:
-    sklearn = pytest.importorskip("sklearn.metrics")
-    random = np.random.default_rng(3)
-    score = random.random(3_000).round(5)
-    target = random.random(3_000) < score
-    prediction, weight = score > 0.6, random.random(3_000)
-    rows = of_pairs(list(zip(prediction.tolist(), target.tolist(), strict=True)), score=score, weight=weight)
-    found, given = metrics(rows), {"sample_weight": weight}
-    expected = {
-        "accuracy": sklearn.accuracy_score(target, prediction, **given),
-        "precision": sklearn.precision_score(target, prediction, **given),
-        "recall": sklearn.recall_score(target, prediction, **given),
-        "f1": sklearn.f1_score(target, prediction, **given),
-        "log_loss": sklearn.log_loss(target, score, **given),
-        "brier": sklearn.brier_score_loss(target, score, **given),
-    }
-    for name, value in expected.items():
-        assert found[f"classification_{name}"] == pytest.approx(value, rel=1e-9), name
-    area = sklearn.roc_auc_score(target, score, **given)
-    assert found["classification_auroc"] == pytest.approx(area, abs=0.001)
-
-
 def exact_area(scores: NDArray[np.float64], targets: NDArray[np.bool_]) -> float:
     """Mann-Whitney: the share of pairs in the right order, ties counting half."""
     yes, no = scores[targets], scores[~targets]

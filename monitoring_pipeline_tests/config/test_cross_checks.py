@@ -111,10 +111,50 @@ def composite(*children: str, name: str = "both", kind: str = "conjunction") -> 
 
 
 def test_a_composite_of_two_existing_analyzers_is_fine():
+    one_column = {"type": "column", "include": ["income"]}
     given = document(
-        [analyzer(id="a"), analyzer(id="b"), composite("a", "b")], [monitor(analyzerIds=["both"])]
+        [
+            analyzer(id="a", targetMatrix=one_column),
+            analyzer(id="b", targetMatrix=one_column),
+            composite("a", "b"),
+        ],
+        [monitor(analyzerIds=["both"])],
     )
     assert read(given).warnings == ()
+
+
+def test_an_analyzer_serves_one_composite_only_and_a_document_has_ten_of_them():
+    shared = [analyzer(id=name) for name in "abc"]
+    given = [*shared, composite("a", "b"), composite("b", "c", name="either", kind="disjunction")]
+    assert errors(*given) == ["$.analyzers[4].config.analyzerIds[0]"]
+    children = [analyzer(id=f"{side}{at}") for at in range(11) for side in "ab"]
+    assert errors(*children, *(composite(f"a{at}", f"b{at}", name=f"c{at}") for at in range(11))) == [
+        "$.analyzers"
+    ]
+
+
+def test_verdicts_that_hardly_ever_meet_are_warned_of():
+    one = {"type": "column", "include": ["income"]}
+    in_berlin = {**one, "segments": [{"tags": [{"key": "city", "value": "Berlin"}]}]}
+    weekly = {"type": "fixed", "cadence": "weekly"}
+    apart = analyzer(id="b", targetMatrix=in_berlin, schedule=weekly)
+    given = document(
+        [analyzer(id="a", targetMatrix=one), apart, composite("a", "b")], [monitor(analyzerIds=["both"])]
+    )
+    assert [warning.path for warning in read(given).warnings] == [
+        "$.analyzers[1].targetMatrix.segments",
+        "$.analyzers[1].schedule",
+    ]
+
+
+@pytest.mark.parametrize("include", [["*"], ["income", "age"], ["group:input"], ["weight>0.5"]])
+def test_a_composite_of_many_columns_says_whether_it_judges_them_one_by_one(include: list[str]):
+    many = {"type": "column", "include": include}
+    children = [analyzer(id=name, targetMatrix=many) for name in "ab"]
+    heard = [monitor(analyzerIds=["both"])]
+    paths = [one.path for one in read(document([*children, composite("a", "b")], heard)).warnings]
+    assert paths == ["$.analyzers[0].targetMatrix", "$.analyzers[1].targetMatrix"]
+    assert read(document([*children, {**composite("a", "b"), "targetMatrix": many}], heard)).warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -136,8 +176,8 @@ def test_composites_have_two_to_ten_children_that_exist_and_are_not_composite(
         composite(*children),
         analyzer(id="a"),
         analyzer(id="b"),
-        composite("a", "b", name="either", kind="disjunction"),
-        *(analyzer(id=f"c{number}") for number in range(11)),
+        composite("d", "e", name="either", kind="disjunction"),
+        *(analyzer(id=name) for name in ("d", "e", *(f"c{number}" for number in range(11)))),
     ]
     assert errors(*given) == [f"$.analyzers[0].config.{path}" for path in paths]
 
@@ -254,3 +294,18 @@ def test_a_monitor_that_tells_nobody_or_nothing():
 
 def test_short_ids_as_in_the_guide_are_fine():
     assert read(document([analyzer(id="m")], [monitor(id="n", analyzerIds=["m"])])).warnings == ()
+
+
+@pytest.mark.parametrize(
+    "schedule", [{"type": "cron"}, {"type": "cron", "cron": None}, {"type": "cron", "cron": " "}]
+)
+def test_a_blank_cron_expression_never_runs_and_says_so(schedule: dict[str, Any]) -> None:
+    loaded = read(document([analyzer(schedule=schedule)], [monitor(analyzerIds=["mean-of-all-columns"])]))
+    assert [warning.path for warning in loaded.warnings] == ["$.analyzers[0].schedule.cron"]
+    assert "never picks a bucket" in loaded.warnings[0].found
+
+
+def test_the_name_of_the_column_list_in_the_reference_is_read() -> None:
+    config = {"type": "column_list", "metric": "field_list", "baseline": {"type": "TrailingWindow"}}
+    given = analyzer(config=config, targetMatrix={"type": "dataset"})
+    assert read(document([given])).document.analyzers[0].metric == "column_list"

@@ -107,6 +107,29 @@ def test_paths_may_be_a_list_and_segments_bare_names():
     assert spec.segments == (("region",), ("a", "b"))
 
 
+PROFILES = {"id": "visits", "granularity": "daily", "source": {"path": "landing/*.bin", "format": "whylogs"}}
+
+
+def test_profiles_of_whylogs_need_no_timestamp():
+    spec = parse_dataset(PROFILES, source="")
+    assert (spec.source.format, spec.source.profiles, spec.timestamp) == ("whylogs", True, None)
+    assert not parse_dataset(LEAST, source="").source.profiles
+
+
+def test_what_only_rows_have_is_refused_beside_profiles():
+    mixed = {
+        **PROFILES,
+        "timestamp": "at",
+        "outcomes": {"path": "b.csv"},
+        "profile": {"kll_k": 512, "max_columns": 5},
+    }
+    assert set(problems_of(mixed)) == {"$.timestamp", "$.outcomes", "$.profile.kll_k"}
+
+
+def test_outcomes_are_rows():
+    assert "$.outcomes.format" in problems_of({**LEAST, "outcomes": {"path": "b.bin", "format": "whylogs"}})
+
+
 def test_outcomes_use_the_timestamp_of_the_dataset_unless_told_otherwise():
     spec = parse_dataset({**LEAST, "outcomes": {"path": "b.csv"}}, source="")
     assert spec.outcomes is not None
@@ -281,3 +304,24 @@ def test_a_file_that_cannot_be_read(tmp_path: Path):
 @pytest.mark.parametrize("date", ["2026-02-30", "2026-13-01T00:00:00"])
 def test_a_date_that_does_not_exist(tmp_path: Path, date: str):
     assert refused_text(tmp_path, WHOLE.replace("2026-01-01", date))
+
+
+@pytest.mark.parametrize(
+    ("written_as", "label"), [("true", "True"), ("1", "1"), ("'1'", "1"), ("converted", "converted")]
+)
+def test_the_positive_label_is_the_text_that_profiles_call_it_by(
+    written_as: str, label: str, tmp_path: Path
+) -> None:
+    text = WHOLE.replace("weight: null", f"weight: null, positive: {written_as}")
+    assert load_dataset(written(tmp_path, text)).columns.positive == label
+
+
+@pytest.mark.parametrize("written_as", ["''", "[a, b]", "0.5"])
+def test_a_positive_label_that_is_none_is_refused(written_as: str, tmp_path: Path) -> None:
+    text = WHOLE.replace("weight: null", f"weight: null, positive: {written_as}")
+    assert [problem.path for problem in refused_text(tmp_path, text)] == ["$.columns.positive"]
+
+
+def test_the_most_columns_are_ten_thousand_unless_said() -> None:
+    assert ProfileSettings().max_columns == 10_000
+    assert set(problems_of(LEAST | {"profile": {"max_columns": 0}})) == {"$.profile.max_columns"}

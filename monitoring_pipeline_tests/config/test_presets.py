@@ -5,14 +5,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from monitoring_pipeline.analysis.engine import unable
 from monitoring_pipeline.config.dataset import parse_dataset
+from monitoring_pipeline.config.descriptions import ColumnDescription, DatasetDescription, dataset_document
 from monitoring_pipeline.config.document import MonitorDocument, parse_document
-from monitoring_pipeline.config.presets import (
-    ColumnDescription,
-    DatasetDescription,
-    dataset_document,
-    first_monitors,
-)
+from monitoring_pipeline.config.presets import PRESETS, Preset, first_monitors, made_by, preset
+from monitoring_pipeline.errors import UsageError
 from monitoring_pipeline.metrics.catalog import metric
 from monitoring_pipeline.timegrid import Granularity
 
@@ -131,3 +129,48 @@ def test_the_description_makes_a_dataset_file() -> None:
     dated = replace(VISITS, timestamp=None, date_in_path="date=%Y-%m-%d", fixed_start=True)
     spec = parse_dataset(dataset_document(dated, dataset_id="visits"), source="presets")
     assert (spec.source.date_in_path, spec.start) == ("date=%Y-%m-%d", VISITS.start)
+
+
+MODEL = replace(
+    VISITS,
+    columns=(
+        *VISITS.columns,
+        ColumnDescription("latency_ms", "double", "number", 9_000, 0.0, 1, 900),
+        ColumnDescription("is_error", "bool", "boolean", 2, 0.0),
+    ),
+    roles={**VISITS.roles, "prediction": "region", "target": "region"},
+)
+
+
+@pytest.mark.parametrize("granularity", list(Granularity))
+@pytest.mark.parametrize("chosen", PRESETS, ids=lambda one: one.name)
+def test_every_preset_is_accepted_alone_and_twice(chosen: Preset, granularity: Granularity) -> None:
+    described = replace(MODEL, granularity=granularity, end=NOW)
+    once, twice = (made_by(chosen, described, now=NOW, suffix=suffix) for suffix in ("", "b"))
+    data = {
+        "orgId": "org-0",
+        "datasetId": "visits",
+        "granularity": str(granularity),
+        "analyzers": [*once.analyzers, *twice.analyzers],
+        "monitors": [*once.monitors, *twice.monitors],
+    }
+    loaded = parse_document(data, source="presets")
+    assert loaded.warnings == ()
+    assert not unable(loaded.document)
+
+
+def test_a_preset_without_anything_to_watch_says_what_it_needs() -> None:
+    with pytest.raises(UsageError, match="needs the roles target"):
+        made_by(preset("classification-performance"), VISITS, now=NOW)
+    with pytest.raises(UsageError, match="did you mean 'row-count'"):
+        preset("rowcount")
+
+
+def test_few_rows_raise_the_thresholds_of_psi() -> None:
+    def thresholds(rows: float) -> list[float]:
+        made = made_by(preset("psi-drift"), replace(VISITS, rows_per_bucket=rows), now=NOW)
+        configs = [analyzer["config"] for analyzer in made.analyzers]
+        return [config["threshold"] for config in configs if isinstance(config, dict)]
+
+    assert thresholds(100_000) == [0.25, 0.25, 0.5, 0.5]
+    assert thresholds(100)[0] > 1
