@@ -6,13 +6,13 @@ Names and edge cases are those of the reference platform's `AnalysisMetric`; wha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring_pipeline.errors import UsageError
-from monitoring_pipeline.metrics.metric import Floats, Formula, Metric, share
+from monitoring_pipeline.metrics.metric import Floats, Formula, Metric, elsewhere, number, share
 
 _COUNTED = {
     "count_null": ("n_null", "values that are missing"),
@@ -29,115 +29,85 @@ _UNIQUE = {
     "unique_lower": "Distinct values, lower bound (two standard errors)",
     "unique_upper": "Distinct values, upper bound (two standard errors)",
 }
+_OWN = "of the column"
 _TYPES = ("t_object", "t_fractional", "t_integral", "t_bool", "t_string")
 _TYPE_NAMES = np.array(["UNKNOWN", "FRACTIONAL", "INTEGRAL", "BOOLEAN", "STRING", "NULL", ""])
 _UNKNOWN, _FRACTIONAL, _INTEGRAL, _, _STRING, _NULL, _MISSING = range(7)
 
 
+_number = partial(number, level="column")
+
+
 def column_metrics() -> list[Metric]:
     """Every column metric."""
-    metrics = [
-        _number(
-            "count", "All values, missing ones included", _scalar("n"), ("n",), unit="values", additive=True
-        )
-    ]
+    return [*_counts(), *_distinct(), *_moments(), *_quantiles(), *_kinds(), *_distributions()]
+
+
+def _counts() -> Iterator[Metric]:
+    add_up = partial(_number, unit="values", additive=True)
+    yield add_up("count", "All values, missing ones included", needs=("n",))
     for name, (scalar, what) in _COUNTED.items():
-        metrics.append(
-            _number(name, f"How many {what}", _scalar(scalar), (scalar,), unit="values", additive=True)
+        yield add_up(name, f"How many {what}", needs=(scalar,))
+        yield _number(
+            f"{name}_ratio",
+            f"The share of {what}, of all values",
+            needs=(scalar, "n"),
+            formula=_ratio(scalar),
         )
-        metrics.append(
-            _number(f"{name}_ratio", f"The share of {what}, of all values", _ratio(scalar), (scalar, "n"))
-        )
-    infinite = ("n_pos_inf", "n_neg_inf")
-    metrics.append(
-        _number(
-            "count_inf", "How many numbers are infinite", _infinite, infinite, unit="values", additive=True
-        )
+    yield add_up(
+        "count_inf", "How many numbers are infinite", needs=("n_pos_inf", "n_neg_inf"), formula=_infinite
     )
+
+
+def _distinct() -> Iterator[Metric]:
     for name, what in _UNIQUE.items():
-        metrics.append(_number(name, what, _scalar(name), (name,), unit="values"))
-        metrics.append(
-            _number(f"{name}_ratio", f"{what}, as a share of all values", _ratio(name), (name, "n"))
+        yield _number(name, what, needs=(name,), unit="values")
+        yield _number(
+            f"{name}_ratio", f"{what}, as a share of all values", needs=(name, "n"), formula=_ratio(name)
         )
+
+
+def _moments() -> Iterator[Metric]:
     for name, what in (("mean", "Mean"), ("min", "Smallest"), ("max", "Largest")):
-        metrics.append(
-            _number(name, f"{what} of the finite numbers", _scalar(name), (name,), unit="of the column")
-        )
-    spread = ("m_n", "m2")
-    metrics.append(
-        _number("variance", "Sample variance of the finite numbers", _variance, spread, unit="squared")
-    )
-    metrics.append(_number("stddev", "Sample standard deviation", _stddev, spread, unit="of the column"))
-    metrics.append(
-        _number("median", "Median", _scalar("quantile_50"), ("quantile_50",), unit="of the column")
-    )
+        yield _number(name, f"{what} of the finite numbers", needs=(name,), unit=_OWN)
+    spread = partial(_number, needs=("m_n", "m2"))
+    yield spread("variance", "Sample variance of the finite numbers", formula=_variance, unit="squared")
+    yield spread("stddev", "Sample standard deviation", formula=_stddev, unit=_OWN)
+
+
+def _quantiles() -> Iterator[Metric]:
+    yield _number("median", "Median", needs=("quantile_50",), unit=_OWN)
     for rank in (5, 25, 50, 75, 90, 95, 99):
         name = f"quantile_{rank}"
-        what = f"The value that {rank} % of the numbers lie below"
-        metrics.append(_number(name, what, _scalar(name), (name,), unit="of the column"))
-    discrete = ("n", "unique_est", "n_null", *_TYPES)
-    metrics.append(
-        _number("discrete", "1 where there are few distinct values, 0 where not", _discrete, discrete)
+        yield _number(name, f"The value that {rank} % of the numbers lie below", needs=(name,), unit=_OWN)
+
+
+def _kinds() -> Iterator[Metric]:
+    yield _number(
+        "discrete",
+        "1 where there are few distinct values, 0 where not",
+        needs=("n", "unique_est", "n_null", *_TYPES),
+        formula=_discrete,
     )
-    metrics.append(
-        Metric(
-            name="inferred_data_type",
-            level="column",
-            unit="",
-            kind="text",
-            additive=False,
-            needs=("n_null", *_TYPES),
-            formula=_inferred_type,
-            description="The type of most values: NULL, UNKNOWN, FRACTIONAL, INTEGRAL, BOOLEAN or STRING",
-        )
-    )
-    metrics.append(_distribution("histogram", "kll.v1", "The distribution of the numbers"))
-    metrics.append(_distribution("frequent_items", "frequent_items.v1", "The commonest values"))
-    return metrics
-
-
-def _number(
-    name: str,
-    description: str,
-    formula: Formula,
-    needs: tuple[str, ...],
-    *,
-    unit: str = "share",
-    additive: bool = False,
-) -> Metric:
-    return Metric(
-        name=name,
-        level="column",
-        unit=unit,
-        kind="number",
-        additive=additive,
-        needs=needs,
-        formula=formula,
-        description=description,
-    )
-
-
-def _distribution(name: str, sketch: str, description: str) -> Metric:
-    def formula(scalars: Mapping[str, NDArray]) -> NDArray:  # noqa: ARG001
-        raise UsageError(
-            f"metric {name} is a distribution: read it off the profile's {sketch}, not off its scalars"
-        )
-
-    return Metric(
-        name=name,
+    yield Metric(
+        name="inferred_data_type",
         level="column",
         unit="",
-        kind="distribution",
+        kind="text",
         additive=False,
-        needs=(),
-        formula=formula,
-        description=description,
-        sketch=sketch,
+        needs=("n_null", *_TYPES),
+        formula=_inferred_type,
+        description="The type of most values: NULL, UNKNOWN, FRACTIONAL, INTEGRAL, BOOLEAN or STRING",
     )
 
 
-def _scalar(name: str) -> Formula:
-    return lambda scalars: np.asarray(scalars[name], np.float64)
+def _distributions() -> Iterator[Metric]:
+    for name, sketch, what in (
+        ("histogram", "kll.v1", "The distribution of the numbers"),
+        ("frequent_items", "frequent_items.v1", "The commonest values"),
+    ):
+        where = f"is a distribution: read it off the profile's {sketch}, not off its scalars"
+        yield elsewhere(name, what, level="column", where=where, sketch=sketch)
 
 
 def _ratio(name: str) -> Formula:

@@ -1,73 +1,52 @@
-"""Metrics of a whole dataset: off its dataset-level row, or off when its data arrived."""
+"""Metrics of a whole dataset: off its dataset-level row, or off when its data arrived.
+
+The columns of a bucket are those that its rows came with: outcomes that arrive days later add none, so that a bucket
+is as wide on the day it is analysed as ever after.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
-from monitoring_pipeline.errors import UsageError
-from monitoring_pipeline.metrics.metric import Floats, Formula, Metric
+from monitoring_pipeline.metrics.metric import Floats, Metric, elsewhere, number
+
+_number = partial(number, level="dataset")
+_of_arrival = partial(
+    elsewhere,
+    level="dataset",
+    where="comes from when batches arrived, not from the scalars of a profile",
+    kind="number",
+    source="batch",
+)
 
 
 def dataset_metrics() -> list[Metric]:
     """Every dataset metric."""
     return [
-        _of_rows("shape_row_count", "Rows", _rows, ("n",), unit="rows", additive=True),
-        _of_rows("shape_column_count", "Columns", _columns, ("n_columns",), unit="columns", additive=False),
-        _of_rows(
+        _number("shape_row_count", "Rows", needs=("n",), unit="rows", additive=True),
+        _number(
+            "shape_column_count",
+            "Columns that the rows came with, without those of late outcomes",
+            needs=("n_columns",),
+            unit="columns",
+        ),
+        _number(
             "column_row_count_sum",
             "Values that the rows have room for: rows times columns",
-            _cells,
-            ("n", "n_columns"),
+            needs=("n", "n_columns"),
+            formula=_cells,
             unit="values",
             additive=True,
         ),
-        _of_batches("missingDatapoint", "batches", "1 when a bucket that should have data has none, else 0"),
-        _of_batches("secondsSinceLastUpload", "seconds", "Whole seconds since data last arrived"),
+        _of_arrival(
+            "missingDatapoint", "1 when a bucket that should have data has none, else 0", unit="batches"
+        ),
+        _of_arrival("secondsSinceLastUpload", "Whole seconds since data last arrived", unit="seconds"),
     ]
 
 
-def _of_rows(
-    name: str, description: str, formula: Formula, needs: tuple[str, ...], *, unit: str, additive: bool
-) -> Metric:
-    return Metric(
-        name=name,
-        level="dataset",
-        unit=unit,
-        kind="number",
-        additive=additive,
-        needs=needs,
-        formula=formula,
-        description=description,
-    )
-
-
-def _of_batches(name: str, unit: str, description: str) -> Metric:
-    def formula(scalars: Mapping[str, NDArray]) -> NDArray:  # noqa: ARG001
-        raise UsageError(f"metric {name} comes from when batches arrived, not from the scalars of a profile")
-
-    return Metric(
-        name=name,
-        level="dataset",
-        unit=unit,
-        kind="number",
-        additive=False,
-        needs=(),
-        formula=formula,
-        description=description,
-        source="batch",
-    )
-
-
-def _rows(scalars: Mapping[str, Floats]) -> Floats:
-    return np.asarray(scalars["n"], np.float64)
-
-
-def _columns(scalars: Mapping[str, Floats]) -> Floats:
-    return np.asarray(scalars["n_columns"], np.float64)
-
-
 def _cells(scalars: Mapping[str, Floats]) -> Floats:
-    return _rows(scalars) * _columns(scalars)
+    return np.asarray(scalars["n"], np.float64) * np.asarray(scalars["n_columns"], np.float64)

@@ -1,15 +1,17 @@
 """Metrics that users write themselves: an expression over other metrics, such as `count_null / count`.
 
 Accepted are numbers, names of metrics, `+ - * / **`, comparisons (1 where they hold, 0 where not), parentheses, and
-min, max, abs, log, exp and sqrt. The text is parsed into a tree and walked; nothing in it is ever executed. All metrics
-of one expression belong to a column, or all to the dataset. Where one of them is missing, and where the result is not
-finite, the metric is missing. Over several buckets the other metrics are merged first.
+min, max, abs, log, exp and sqrt. The text is parsed into a tree and walked; nothing in it is ever executed, and how
+long, deep and much it is is bounded, with everything that it leads to. All metrics of one expression belong to a column,
+or all to the dataset. Where one of them is missing, and where the result is not finite, the metric is missing. Over
+several buckets the other metrics are merged first.
 """
 
 from __future__ import annotations
 
 import ast
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +25,13 @@ from monitoring_pipeline.metrics.metric import Floats, Metric
 LONGEST: Final = 1_000
 """Characters of an expression."""
 
+LARGEST: Final = 1_000
+"""Operations and names of an expression, with those of the metrics of the same kind that it names."""
+
 _DEEPEST = 50
+_LONGEST_CHAIN = 10
+_SHOWN = 60
+_STRANGE = re.compile(r"[^A-Za-z0-9_.+\-*/<>=!(), ]")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 _OPERATORS: Final[Mapping[type[ast.operator], Callable[[Floats, Floats], Floats]]] = {
@@ -61,12 +69,28 @@ class ExpressionError(UsageError):
 
 
 @dataclass(frozen=True)
+class _Worked:
+    """The formula of a metric that is an expression, with how much there is to work out."""
+
+    evaluate: Evaluate
+    size: int
+    depth: int
+
+    def __call__(self, scalars: Mapping[str, NDArray]) -> NDArray:
+        with np.errstate(all="ignore"):
+            found = np.asarray(self.evaluate(scalars), np.float64)
+        return np.where(np.isfinite(found), found, np.nan)
+
+
+@dataclass(frozen=True)
 class _Part:
     """A part of an expression: how to work it out, its metrics, and how it behaves when buckets are added up."""
 
     evaluate: Evaluate
     metrics: tuple[Metric, ...] = ()
     additive: bool = False
+    size: int = 1
+    depth: int = 1
 
     @property
     def constant(self) -> bool:
@@ -83,10 +107,7 @@ def custom_metric(name: str, expression: str, find: Find, *, description: str = 
     >>> twice.formula({"n_null": np.array([1.0, np.nan])})
     array([ 2., nan])
     """
-    if not _NAME.fullmatch(name):
-        raise ExpressionError(
-            f"a metric cannot be called {name!r}; accepted are letters, digits and _, with dots between"
-        )
+    _refuse_strange(name)
     part = _Compiler(expression, find).compiled()
     levels = {metric.level for metric in part.metrics}
     if not part.metrics:
@@ -99,6 +120,11 @@ def custom_metric(name: str, expression: str, find: Find, *, description: str = 
         raise ExpressionError(
             f"metrics of columns ({columns}) and of the dataset ({datasets}) cannot be mixed"
         )
+    columns = {metric.column for metric in part.metrics}
+    if len(columns) > 1:
+        named = sorted({metric.name for metric in part.metrics})
+        raise ExpressionError(f"metrics of different columns ({', '.join(named)}) cannot be mixed")
+    leads_to = dict.fromkeys(f"{one.name} = {one.expression}" for one in part.metrics if one.expression)
     return Metric(
         name=name,
         level=part.metrics[0].level,
@@ -106,8 +132,10 @@ def custom_metric(name: str, expression: str, find: Find, *, description: str = 
         kind="number",
         additive=part.additive,
         needs=tuple(dict.fromkeys(need for metric in part.metrics for need in metric.needs)),
-        formula=_finite(part.evaluate),
+        formula=_Worked(part.evaluate, part.size, part.depth),
         description=description or expression,
+        expression="; ".join([expression, *leads_to]),
+        column=columns.pop(),
     )
 
 
@@ -128,6 +156,10 @@ def custom_metrics(
             return find(name)
         if key in above:
             raise ExpressionError(f"it leads back to itself: {' → '.join([*above[above.index(key) :], key])}")
+        if len(above) >= _LONGEST_CHAIN:
+            raise ExpressionError(
+                f"it leads over more than {_LONGEST_CHAIN} metrics: {' → '.join(above)} → …"
+            )
         if key not in found:
             own, text = named[key]
             found[key] = custom_metric(own, text, lambda other: lookup(other, (*above, key)))
@@ -140,9 +172,7 @@ def custom_metrics(
     for name in expressions:
         try:
             if name in taken:
-                raise ExpressionError(
-                    "there is a metric of that name already; case and dots do not tell them apart"
-                )
+                raise _taken()
             lookup(name, ())
         except UsageError as error:
             if problems is None:
@@ -156,21 +186,30 @@ def folded(name: str) -> str:
     return name.strip().replace(".", "_").lower()
 
 
+def check_name(name: str, find: Find) -> None:
+    """Raises ExpressionError when no metric of a dataset's own can have that name, or one that `find` gives has it."""
+    _refuse_strange(name)
+    if _exists(name, find):
+        raise _taken()
+
+
+def _refuse_strange(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise ExpressionError(
+            f"a metric cannot be called {name!r}; accepted are letters, digits and _, with dots between"
+        )
+
+
+def _taken() -> ExpressionError:
+    return ExpressionError("there is a metric of that name already; case and dots do not tell them apart")
+
+
 def _exists(name: str, find: Find) -> bool:
     try:
         find(name)
     except UnknownMetricError:
         return False
     return True
-
-
-def _finite(evaluate: Evaluate) -> Evaluate:
-    def formula(scalars: Mapping[str, NDArray]) -> NDArray:
-        with np.errstate(all="ignore"):
-            found = np.asarray(evaluate(scalars), np.float64)
-        return np.where(np.isfinite(found), found, np.nan)
-
-    return formula
 
 
 class _Compiler:
@@ -186,18 +225,29 @@ class _Compiler:
             raise ExpressionError(
                 f"the expression has {len(self._text):,} characters; accepted are at most {LONGEST:,}"
             )
+        strange = _STRANGE.search(self._text)
+        if strange is not None:
+            raise self._refused(strange.start() + 1, f"{strange[0]!r} is not accepted")
         try:
-            tree = ast.parse(self._text, mode="eval")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about what is refused below
+                tree = ast.parse(self._text, mode="eval")
         except SyntaxError as error:
             raise self._refused(error.offset or len(self._text) + 1, error.msg) from None
         except (ValueError, RecursionError, MemoryError) as error:
             raise ExpressionError(f"the expression cannot be read: {error}") from None
         return self._part(tree.body, 0)
 
-    def _part(self, node: ast.expr, depth: int) -> _Part:
-        if depth > _DEEPEST:
+    def _part(self, node: ast.expr, above: int) -> _Part:
+        if above > _DEEPEST:
             raise self._at(node, f"more than {_DEEPEST} levels of nesting")
-        deeper = depth + 1
+        part = self._read(node, above + 1)
+        if part.size > LARGEST or part.depth > _DEEPEST:
+            limits = f"{LARGEST:,} operations or {_DEEPEST} levels of nesting"
+            raise self._at(node, f"with the metrics that it names, more than {limits}")
+        return part
+
+    def _read(self, node: ast.expr, deeper: int) -> _Part:
         match node:
             case ast.Constant(value=value):
                 return self._number(node, value)
@@ -206,7 +256,7 @@ class _Compiler:
             case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
                 part = self._part(operand, deeper)
                 factor = -1.0 if isinstance(sign, ast.USub) else 1.0
-                return _Part(lambda scalars: factor * part.evaluate(scalars), part.metrics, part.additive)
+                return _apply(lambda one: factor * one, [part], additive=part.additive)
             case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _OPERATORS:
                 return _combined(operator, self._part(left, deeper), self._part(right, deeper))
             case ast.Compare(left=left, ops=[operator], comparators=[right]) if (
@@ -245,7 +295,9 @@ class _Compiler:
             raise self._at(node, str(error)) from None
         if metric.kind != "number" or metric.source != "profile":
             raise self._at(node, f"{metric.name} is not a number that a profile tells")
-        return _Part(metric.formula, (metric,), metric.additive)
+        own = metric.formula
+        size, depth = (own.size + 1, own.depth + 1) if isinstance(own, _Worked) else (1, 1)
+        return _Part(metric.formula, (metric,), metric.additive, size, depth)
 
     def _called(self, node: ast.expr, name: str, arguments: Sequence[_Part]) -> _Part:
         if name in _OF_ONE and len(arguments) == 1:
@@ -263,11 +315,13 @@ class _Compiler:
         raise self._at(node, f"{what}; accepted: {accepted}")
 
     def _at(self, node: ast.expr, message: str) -> ExpressionError:
-        before = self._text.encode()[: node.col_offset]  # the parser counts bytes
-        return self._refused(len(before.decode(errors="ignore")) + 1, message)
+        return self._refused(node.col_offset + 1, message)
 
     def _refused(self, place: int, message: str) -> ExpressionError:
-        return ExpressionError(f"at character {place} of {self._text!r}: {message}")
+        start, end = max(place - _SHOWN, 0), place + _SHOWN
+        before, after = "…" if start else "", "…" if end < len(self._text) else ""
+        shown = f"{before}{self._text[start:end]}{after}"
+        return ExpressionError(f"at character {place} of {shown!r}: {message}")
 
 
 def _dotted(node: ast.expr) -> str | None:
@@ -296,6 +350,8 @@ def _apply(function: Callable[..., NDArray], parts: Sequence[_Part], *, additive
         lambda scalars: function(*(np.asarray(part.evaluate(scalars), np.float64) for part in parts)),
         tuple(metric for part in parts for metric in part.metrics),
         additive,
+        1 + sum(part.size for part in parts),
+        1 + max(part.depth for part in parts),
     )
 
 

@@ -7,14 +7,13 @@ is a scalar like those of the store, under the names given here; whoever reads a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final, Literal
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
-from monitoring_pipeline.errors import UsageError
-from monitoring_pipeline.metrics.metric import Floats, Formula, Metric, share
+from monitoring_pipeline.metrics.metric import Floats, Metric, elsewhere, number, share
 
 BATCH_SCALARS: Final = ("files", "first_upload", "last_upload", "seconds")
 """Files that a bucket was made of, first and last upload in seconds since 1970, and the bucket's length in seconds."""
@@ -26,142 +25,86 @@ OUTLIER_SCALARS: Final = ("outliers_iqr", "outliers_sigma")
 """Shares of a column's numbers that lie far from the others, read off its quantile sketch."""
 
 
+_of_column = partial(number, level="column")
+_of_dataset = partial(number, level="dataset")
+
+
 def operational_metrics() -> list[Metric]:
     """Every metric of a service."""
-    latency = [
-        _metric(
+    return [*_service(), *_outliers(), *_arrivals(), *_names()]
+
+
+def _service() -> Iterator[Metric]:
+    for rank in (50, 95, 99):
+        yield _of_column(
             f"latency.p{rank}",
-            "column",
             f"The latency that {rank} % of the requests stay below",
-            _scalar(f"quantile_{rank}"),
-            (f"quantile_{rank}",),
+            needs=(f"quantile_{rank}",),
             unit="of the column",
         )
-        for rank in (50, 95, 99)
-    ]
-    return [
-        *latency,
-        _metric(
-            "error_rate",
-            "column",
-            "The share of true values of a yes-or-no column (1 of 0 and 1), among those that are there",
-            _error_rate,
-            ("n_true", "t_bool", "m_n", "mean", "min", "max"),
-        ),
-        _metric(
-            "outlier_ratio",
-            "column",
-            "The share of numbers outside [q25 − 1.5 · IQR, q75 + 1.5 · IQR] of their own bucket, "
-            "within the rank error of the quantile sketch",
-            _scalar("outliers_iqr"),
-            ("outliers_iqr",),
-        ),
-        _metric(
-            "outlier_sigma_ratio",
-            "column",
-            "The share of numbers more than three standard deviations from the mean of their own bucket, "
-            "within the rank error of the quantile sketch",
-            _scalar("outliers_sigma"),
-            ("outliers_sigma",),
-        ),
-        _metric(
-            "throughput",
-            "dataset",
-            "Rows per second of the bucket",
-            lambda scalars: share(scalars["n"], scalars["seconds"]),
-            ("n", "seconds"),
-            unit="rows per second",
-        ),
-        _metric(
-            "input.count",
-            "dataset",
-            "Values in the input columns, missing ones included",
-            _scalar("n_input"),
-            ("n_input",),
-            unit="values",
-            additive=True,
-        ),
-        _metric(
-            "output.count",
-            "dataset",
-            "Values in the output columns, missing ones included",
-            _scalar("n_output"),
-            ("n_output",),
-            unit="values",
-            additive=True,
-        ),
-        _metric(
-            "profile.count",
-            "dataset",
-            "Files that the batch was made of",
-            _scalar("files"),
-            ("files",),
-            unit="files",
-            additive=True,
-        ),
-        _metric(
-            "profile.first_ingestion_time",
-            "dataset",
-            "When the first data of the batch arrived, in seconds since 1970, UTC",
-            _scalar("first_upload"),
-            ("first_upload",),
-            unit="seconds since 1970",
-        ),
-        _metric(
-            "profile.last_ingestion_time",
-            "dataset",
-            "When the last data of the batch arrived, in seconds since 1970, UTC",
-            _scalar("last_upload"),
-            ("last_upload",),
-            unit="seconds since 1970",
-        ),
-        *(
-            Metric(
-                name=name,
-                level="dataset",
-                unit="",
-                kind="distribution",
-                additive=False,
-                needs=(),
-                formula=_names(name),
-                description="The names of the columns; for analyzers of the type column_list",
-            )
-            for name in ("column_list", "field_list")
-        ),
-    ]
-
-
-def _metric(
-    name: str,
-    level: Literal["column", "dataset"],
-    description: str,
-    formula: Formula,
-    needs: tuple[str, ...],
-    *,
-    unit: str = "share",
-    additive: bool = False,
-) -> Metric:
-    return Metric(
-        name=name,
-        level=level,
-        unit=unit,
-        kind="number",
-        additive=additive,
-        needs=needs,
-        formula=formula,
-        description=description,
+    yield _of_column(
+        "error_rate",
+        "The share of true values of a yes-or-no column (1 of 0 and 1), among those that are there",
+        needs=("n_true", "t_bool", "m_n", "mean", "min", "max"),
+        formula=_error_rate,
+    )
+    yield _of_dataset(
+        "throughput",
+        "Rows per second of the bucket",
+        needs=("n", "seconds"),
+        formula=lambda scalars: share(scalars["n"], scalars["seconds"]),
+        unit="rows per second",
     )
 
 
-def _scalar(name: str) -> Formula:
-    return lambda scalars: np.asarray(scalars[name], np.float64)
+def _outliers() -> Iterator[Metric]:
+    """Tukey's fences (1977) and the z-score, both by the quartiles or moments of the very numbers that are judged."""
+    within = "of their own bucket, within the rank error of the quantile sketch"
+    for name, scalar, where in (
+        ("outlier", "outliers_iqr", "outside [q25 − 1.5 · IQR, q75 + 1.5 · IQR]"),
+        (
+            "outlier_sigma",
+            "outliers_sigma",
+            "whose z-score is beyond ±3, so more than three standard deviations from the mean",
+        ),
+    ):
+        yield _of_column(f"{name}_ratio", f"The share of numbers {where} {within}", needs=(scalar,))
+        yield _of_column(
+            f"{name}_count",
+            f"How many numbers there are {where} {within}",
+            needs=(scalar, "m_n"),
+            formula=partial(_as_many, scalar),
+            unit="values",
+        )
 
 
-def _names(name: str) -> Formula:
-    def formula(scalars: Mapping[str, NDArray]) -> NDArray:  # noqa: ARG001
-        raise UsageError(f"metric {name} is a list of columns: read the profile's columns, not its scalars")
+def _arrivals() -> Iterator[Metric]:
+    add_up = partial(_of_dataset, additive=True)
+    for what in ("input", "output"):
+        yield add_up(
+            f"{what}.count",
+            f"Values in the {what} columns, missing ones included, without those of late outcomes",
+            needs=(f"n_{what}",),
+            unit="values",
+        )
+    yield add_up("profile.count", "Files that the batch was made of", needs=("files",), unit="files")
+    for which in ("first", "last"):
+        yield _of_dataset(
+            f"profile.{which}_ingestion_time",
+            f"When the {which} data of the batch arrived, in seconds since 1970, UTC",
+            needs=(f"{which}_upload",),
+            unit="seconds since 1970",
+        )
 
-    return formula
+
+def _names() -> Iterator[Metric]:
+    for name in ("column_list", "field_list"):
+        yield elsewhere(
+            name,
+            "The names of the columns; for analyzers of the type column_list",
+            level="dataset",
+            where="is a list of columns: read the profile's columns, not its scalars",
+        )
 
 
 def _error_rate(scalars: Mapping[str, Floats]) -> Floats:
@@ -171,3 +114,8 @@ def _error_rate(scalars: Mapping[str, Floats]) -> Floats:
     within = (np.asarray(scalars["min"]) >= 0) & (np.asarray(scalars["max"]) <= 1)
     counted = within & (np.asarray(scalars["m_n"]) > 0)
     return np.where(np.isnan(flags), np.where(counted, numbers, np.nan), flags)
+
+
+def _as_many(scalar: str, scalars: Mapping[str, Floats]) -> Floats:
+    """A share of the finite numbers as how many of them."""
+    return np.rint(scalars[scalar] * scalars["m_n"])

@@ -3,7 +3,8 @@
 The formulas are those of the reference platform (`DruidClassificationMetrics.java`, `DruidRegressionMetrics.java`),
 without its guards against division by zero: a share of nothing counts as 0 inside an average, and a metric without any
 row to go by is missing. With two labels the positive one is judged: "1", else "True", else the first. With more labels
-precision, recall, F1 and AUROC are averages over the labels. Rows are counted by their weight.
+precision, recall, F1 and AUROC are averages over the labels. Where a positive label is named, it is judged against all
+others, however many there are. Rows are counted by their weight.
 
 Everything is an array over any number of batches at once (`Judgements`), and merges before it is divided: a week's
 precision is that of all its rows together.
@@ -11,14 +12,14 @@ precision is that of all its rows together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from monitoring_pipeline.metrics.metric import Floats, Metric, share
+from monitoring_pipeline.metrics.metric import Floats, Metric, number, share
 
 COMPONENT: Final = "performance.v1"
 """The component of a dataset profile that tells these metrics."""
@@ -36,7 +37,7 @@ class Judgements:
     `hits` (…, 3, 10): weight, weighted scores and weight of the rows whose labels agree by tenth, over rows with a
     predicted label. `improper` (…): weight of scores outside [0, 1]. `errors` (…, 4): weight of the pairs of numbers,
     and weighted sums of the error, of its size and of its square. `counts` (…, 4): rows judged, rows that wait for
-    their outcome, rows with a value, and that value.
+    their outcome, rows with a value, and that value. `positive` is the label that was named so, one of `labels`, if any.
     """
 
     labels: Sequence[str]
@@ -50,15 +51,26 @@ class Judgements:
     improper: Floats
     errors: Floats
     counts: Floats
+    positive: str | None = None
 
 
-def complete(labels: Sequence[str]) -> list[str]:
-    """Labels in the order in which one of them is the positive one; of yes and no, both, although one was never seen."""
-    known = set(labels)
+def complete(labels: Sequence[str], positive: str | None = None) -> list[str]:
+    """Labels in the order in which one of them is the positive one; of yes and no, both, although one was never seen.
+
+    The named positive label is always among them.
+    """
+    known = {*labels, positive} if positive else set(labels)
     for pair in ({"0", "1"}, {"False", "True"}):
         if known & pair:
             known |= pair
     return sorted(known, key=lambda label: (label != "1", label != "True", label))
+
+
+def named_positive(labels: Sequence[str], named: Sequence[str]) -> str | None:
+    """Which label is positive when it was named so: also yes and no for 1 and 0, which are their names beside numbers."""
+    said = min((label for label in named if label), default=None)
+    other = {"True": "1", "1": "True", "False": "0", "0": "False"}.get(said or "")
+    return other if said not in labels and other in labels else said
 
 
 def performance_scalars(found: Judgements) -> dict[str, Floats]:
@@ -84,6 +96,9 @@ class _Chosen:
     @classmethod
     def of(cls, found: Judgements) -> _Chosen:
         there = (found.pairs.sum(axis=-1) + found.pairs.sum(axis=-2) + found.points[..., 0]) > 0
+        if found.positive is not None:
+            positive = np.broadcast_to(np.asarray(found.labels) == found.positive, there.shape)
+            return cls(there.any(axis=-1), positive, positive)
         binary = there.sum(axis=-1) == 2
         positive = there & (np.cumsum(there, axis=-1) == 1)
         for no, yes in (("0", "1"), ("False", "True")):
@@ -261,26 +276,14 @@ PERFORMANCE_SCALARS: Final = tuple(name.replace(".", "_") for name, *_ in _METRI
 def performance_metrics() -> list[Metric]:
     """Every metric of predictions against outcomes."""
     return [
-        Metric(
-            name=name,
+        number(
+            name,
+            description,
             level="dataset",
-            unit=unit,
-            kind="number",
-            additive=additive,
             needs=(scalar,),
-            formula=_Told(scalar),
-            description=description,
+            unit=unit,
+            additive=additive,
             sketch=COMPONENT,
         )
         for scalar, (name, description, unit, additive) in zip(PERFORMANCE_SCALARS, _METRICS, strict=True)
     ]
-
-
-@dataclass(frozen=True)
-class _Told:
-    """The formula of a metric that is one scalar as it is."""
-
-    scalar: str
-
-    def __call__(self, scalars: Mapping[str, NDArray]) -> NDArray:
-        return np.asarray(scalars[self.scalar], np.float64)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
+import operator
+import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from monitoring_pipeline.errors import UsageError
 from monitoring_pipeline.metrics import custom_metrics, metric
 from monitoring_pipeline.metrics.expressions import LONGEST, ExpressionError, custom_metric
 
@@ -79,16 +80,18 @@ def test_sums_and_multiples_of_counts_add_up_over_buckets(expression: str, addit
     [
         ("count +", r"at character 8 of 'count \+'"),
         ("count + cuont", r"at character 9 .*no metric is called 'cuont'; near: count"),
-        ("__import__('os').system('x')", r"at character 1 .*only numbers"),
-        ("(lambda: 1)()", "only numbers"),
-        ("count[0]", "only numbers"),
-        ("[count]", "only numbers"),
+        ("__import__('os').system('x')", "at character 12 of .* is not accepted"),
+        ("__import__(os)(count)", "at character 1 of .*only numbers"),
+        ("(lambda: 1)()", "at character 8 of .*':' is not accepted"),
+        ("count[0]", r"at character 6 of .*is not accepted"),
+        ("[count]", r"at character 1 of .*is not accepted"),
+        ("count # / mean", "at character 7 of .*'#' is not accepted"),
         ("count if mean else 1", "only numbers"),
         ("1 < count < 3", "one comparison at a time"),
         ("count // 2", "only numbers"),
         ("count and mean", "only numbers"),
         ("not count", "only numbers"),
-        ("'a' + count", "at character 1 .*not a number"),
+        ("'a' + count", "at character 1 .*is not accepted"),
         ("True + count", "not a number"),
         ("1j * count", "not a number"),
         ("pow(count, 2)", "no function is called pow; accepted: min"),
@@ -119,10 +122,92 @@ def test_what_is_not_accepted_is_told_with_its_place(expression: str, message: s
         custom_metric("own", expression, metric)
 
 
-@given(st.text(max_size=60))
+def test_the_place_in_a_long_expression_is_shown_with_what_is_near_it() -> None:
+    with pytest.raises(
+        ExpressionError, match=r"at character 161 of '….* cuont.*…': no metric is called"
+    ) as told:
+        custom_metric("own", "count + " * 20 + "cuont" + " + count" * 20, metric)
+    assert len(str(told.value)) < 400
+
+
+def test_metrics_of_metrics_cannot_be_made_to_take_for_ever() -> None:
+    # Each doubles the one before: forty of them would be worked out a million million times.
+    doubling = {"m0": "count + 1"} | {f"m{n}": f"m{n - 1} + m{n - 1}" for n in range(1, 41)}
+    problems: dict[str, str] = {}
+    found = custom_metrics(doubling, metric, problems=problems)
+    assert found["m5"].formula(SCALARS).tolist()[0] == 32 * 11
+    assert "m40" in problems
+    assert any("more than 1,000 operations" in text for text in problems.values())
+    assert all("m40" not in name for name in found)
+
+
+def test_metrics_of_metrics_may_not_lead_too_far() -> None:
+    chain = {"m0": "count"} | {f"m{n}": f"m{n - 1} + 1" for n in range(1, 2_000)}
+    for expressions in (chain, dict(reversed(chain.items()))):
+        problems: dict[str, str] = {}
+        custom_metrics(expressions, metric, problems=problems)
+        assert re.search(r"leads over more than 10 metrics|more than .* levels of nesting", problems["m1999"])
+
+
+@given(st.text(max_size=60) | st.text("count_mea()+-*/<>=! .,0123456789eE", max_size=80))
 def test_any_text_is_a_metric_or_an_error_of_ours(text: str) -> None:
-    with contextlib.suppress(UsageError):
-        assert custom_metric("own", text, metric).needs
+    problems: dict[str, str] = {}
+    found = custom_metrics({"own": text}, metric, problems=problems).get("own")
+    if found is None:
+        assert re.match(r"at character \d+ of |the expression |metrics of ", problems["own"])
+        return
+    assert found.needs
+    values = found.formula({name: np.array([0.0, 1.0, NAN, np.inf, 1e308]) for name in found.needs})
+    assert values.shape == (5,)
+    assert not np.isinf(values).any()
+
+
+Worked = tuple[str, Callable[[float, float], float]]
+
+
+def _combinations(parts: st.SearchStrategy[Worked]) -> st.SearchStrategy[Worked]:
+    def joined(operator: str, left: Worked, right: Worked) -> Worked:
+        work = _OPERATIONS[operator]
+        return f"({left[0]} {operator} {right[0]})", lambda n, null: work(left[1](n, null), right[1](n, null))
+
+    def called(name: str, parts: list[Worked]) -> Worked:
+        function = min if name == "min" else max
+        text = ", ".join(part[0] for part in parts)
+        return f"{name}({text})", lambda n, null: function(part[1](n, null) for part in parts)
+
+    return st.builds(joined, st.sampled_from([*_OPERATIONS]), parts, parts) | st.builds(
+        called, st.sampled_from(["min", "max"]), st.lists(parts, min_size=2, max_size=4)
+    )
+
+
+_OPERATIONS: dict[str, Callable[[float, float], float]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "<": lambda left, right: float(left < right),
+    ">=": lambda left, right: float(left >= right),
+    "==": lambda left, right: float(left == right),
+}
+_LEAVES: list[Worked] = [("count", lambda n, _: n), ("COUNT.Null", lambda _, null: null)]
+
+
+@given(
+    st.recursive(
+        st.sampled_from(_LEAVES) | st.integers(-9, 9).map(lambda k: (str(k), lambda *_: float(k))),
+        _combinations,
+        max_leaves=12,
+    ),
+    st.integers(0, 1_000),
+    st.integers(0, 1_000),
+)
+def test_an_expression_gives_what_python_gives(worked: Worked, n: int, null: int) -> None:
+    text, work = worked
+    assume("count" in text.lower())
+    found = custom_metric("own", text, metric)
+    given_scalars = {"n": np.array([float(n), NAN]), "n_null": np.array([float(null), NAN])}
+    values = found.formula({name: given_scalars[name] for name in found.needs})
+    assert float(values[0]) == pytest.approx(work(float(n), float(null)), rel=1e-9)
+    assert np.isnan(values[1])
 
 
 def test_one_metric_may_build_on_another() -> None:
