@@ -110,11 +110,17 @@ class Additions:
         self, names: Sequence[str], series: Series, ref: DatasetRef, wanted: Slice
     ) -> Mapping[str, Floats]:
         counted = profiles.series(
-            self.store, ref, ["n"], wanted.window, granularity=self.granularity, segments=wanted.segments
+            self.store,
+            ref,
+            ["n", "n_columns"],
+            wanted.window,
+            granularity=self.granularity,
+            segments=wanted.segments,
         )
+        of_rows = np.where(counted.values["n_columns"] == 0, np.nan, counted.values["n"])
         found = {name: np.zeros(series.values["n"].shape) for name in names}
         rows = {segment: row for row, (segment, column) in enumerate(series.keys) if column == DATASET_COLUMN}
-        for (segment, column), counts in zip(counted.keys, counted.values["n"], strict=True):
+        for (segment, column), counts in zip(counted.keys, of_rows, strict=True):
             name = "n_output" if self._is_output(column) else "n_input"
             if name in found and segment in rows:
                 found[name][rows[segment]] += np.nan_to_num(counts)

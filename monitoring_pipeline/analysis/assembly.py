@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from monitoring_pipeline.analysis.findings import Block
 from monitoring_pipeline.analysis.inputs import Inputs
 from monitoring_pipeline.analysis.jobs import Job
 from monitoring_pipeline.analysis.planner import analyzer_version, children_of, is_column_level
-from monitoring_pipeline.analysis.result import FIELDS, AnalyzerResult, analysis_id, name_uuid
+from monitoring_pipeline.analysis.result import FIELDS, analysis_id, analysis_name, name_uuid
 from monitoring_pipeline.analysis.verdicts import Column, Verdicts
 from monitoring_pipeline.config.analyzers import Analyzer
 from monitoring_pipeline.config.baselines import ReferenceBaseline
 from monitoring_pipeline.config.document import MonitorDocument
+from monitoring_pipeline.metrics import NO_METRICS, Metric
 from monitoring_pipeline.store.datasets import DatasetRef
 from monitoring_pipeline.timegrid import from_micros
 
@@ -30,6 +33,8 @@ class Assembly:
     now: datetime
     run_id: str
     backfill: bool
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: NO_METRICS)
+    """All of the dataset's own, by folded name."""
 
     def shared(self, analyzer: Analyzer) -> dict[str, Any]:
         """The fields that all results of an analyzer share, save for its details."""
@@ -37,7 +42,7 @@ class Assembly:
         return {
             "run_id": self.run_id,
             "analyzer_id": analyzer.id,
-            "analyzer_version": analyzer_version(analyzer, children),
+            "analyzer_version": analyzer_version(analyzer, children, metrics=self.metrics),
             "monitor_ids": tuple(monitor.id for monitor in self.document.monitors_of(analyzer.id)),
             "created": self.now,
             "granularity": self.document.granularity,
@@ -63,12 +68,10 @@ class Assembly:
             "bucket": bucket,
         }
 
-    def results(
-        self, job: Job, inputs: Inputs, verdicts: Verdicts, *, versions: Mapping[int, int]
-    ) -> Iterator[AnalyzerResult]:
+    def block(self, job: Job, inputs: Inputs, verdicts: Verdicts, *, versions: Mapping[int, int]) -> Block:
         """The results of some series. `versions` are the profile versions by bucket index."""
         analyzer, weights = job.analyzer, self.document.weight_config
-        common = {
+        shared = {
             **self.shared(analyzer),
             "target_level": "column" if is_column_level(analyzer) else "dataset",
             "metric": job.metric.name,
@@ -79,40 +82,74 @@ class Assembly:
                 job.baseline.profile_id if isinstance(job.baseline, ReferenceBaseline) else None
             ),
         }
-        columns = [_column(name, value) for name, value in verdicts.columns.items()]
+        there = np.nonzero(inputs.present)
+        rows, ats = (places.tolist() for places in there)
+        keys = [inputs.keys[row] for row in rows]
         starts = [from_micros(int(start)) for start in job.granularity.start_array(job.targets)]
-        given = given_details(analyzer)
-        for row, at in np.argwhere(inputs.present).tolist():
-            segment, column = inputs.keys[row]
-            fields: dict[str, Any] = {}
-            details: dict[str, object] = {}
-            failed = verdicts.failure[row, at] is not None
-            for field, is_field, read in columns:
-                if not failed or field not in _VERDICT_FIELDS:
-                    value = read(row, at)
-                    if is_field or value is not None:
-                        (fields if is_field else details)[field] = value
-            yield AnalyzerResult(
-                **common,
-                **fields,
-                **self.identity(analyzer, starts[at], segment, column),
-                anomaly_count=int(verdicts.anomaly[row, at]),
-                failure_type=verdicts.failure[row, at],
-                failure_explanation=verdicts.explanation[row, at],
-                target_count=int(inputs.target_count[row, at]),
-                target_batches_with_profile_count=int(inputs.target_profiles[row, at]),
-                baseline_count=int(inputs.baseline_count[row, at]),
-                baseline_batches_with_profile_count=int(inputs.baseline_profiles[row, at]),
-                segment_weight=weights.weight(column, segment) if weights and column else None,
-                profile_version=versions.get(int(job.targets[at])),
-                details={**details, **given},
-            )
+        seen = [versions.get(at) for at in job.targets.tolist()]
+        failure = verdicts.failure[there].tolist()
+        columns: dict[str, Sequence[Any]] = {
+            **self._identities(analyzer, starts, keys, ats),
+            "anomaly_count": verdicts.anomaly[there].astype(np.int64).tolist(),
+            "failure_type": failure,
+            "failure_explanation": verdicts.explanation[there].tolist(),
+            "target_count": inputs.target_count[there].tolist(),
+            "target_batches_with_profile_count": inputs.target_profiles[there].tolist(),
+            "baseline_count": inputs.baseline_count[there].tolist(),
+            "baseline_batches_with_profile_count": inputs.baseline_profiles[there].tolist(),
+            "segment_weight": [
+                weights.weight(column, segment) if weights and column else None for segment, column in keys
+            ],
+            "profile_version": [seen[at] for at in ats],
+        }
+        given, details = given_details(analyzer, self.document), dict[str, Sequence[object]]()
+        failed = [place for place, kind in enumerate(failure) if kind is not None]
+        for name, value in verdicts.columns.items():
+            values = _values(value, there)
+            for place in failed if name in _VERDICT_FIELDS else ():
+                values[place] = None
+            if name not in given:
+                (columns if name in _ALGORITHM_FIELDS else details)[name] = values
+        return Block(shared, columns, details, given)
+
+    def _identities(
+        self,
+        analyzer: Analyzer,
+        starts: Sequence[datetime],
+        keys: Sequence[tuple[str, str]],
+        ats: Sequence[int],
+    ) -> dict[str, Sequence[Any]]:
+        """`identity` for many verdicts."""
+        names = [
+            analysis_name(self.ref.organisation, self.ref.dataset_id, analyzer.id, start) for start in starts
+        ]
+        ids = [
+            name_uuid(f"{names[at]}{segment}{column}")
+            for at, (segment, column) in zip(ats, keys, strict=True)
+        ]
+        run_id = self.run_id
+        return {
+            "analysis_id": ids,
+            "result_id": [name_uuid(name + run_id) for name in ids],
+            "segment": [segment for segment, _ in keys],
+            "column": [column for _, column in keys],
+            "bucket": [starts[at] for at in ats],
+        }
 
 
-def given_details(analyzer: Analyzer) -> dict[str, object]:
-    """What a result repeats of its analyzer."""
+def given_details(analyzer: Analyzer, document: MonitorDocument) -> dict[str, object]:
+    """What a result repeats of its analyzer, and the numbers of the parts of the document that were saved with one."""
     profile_id = getattr(analyzer.target_matrix, "profile_id", None)
+    parts = {
+        "analyzer_config": analyzer,
+        "monitor_config": document,
+        "entity_schema": document.entity_schema,
+        "weight_config": document.weight_config,
+    }
+    saved = {name: part.metadata.version for name, part in parts.items() if part and part.metadata}
+    numbers = {"analyzer": analyzer.config.version, **saved}
     return {
+        **{f"{name}_version": number for name, number in numbers.items() if number},
         **({"analyzer_tags": list(analyzer.tags)} if analyzer.tags else {}),
         **({"disable_target_rollup": True} if analyzer.disable_target_rollup else {}),
         **({"target_profile_id": profile_id} if profile_id else {}),
@@ -138,17 +175,14 @@ _VERDICT_FIELDS = frozenset(
 )
 """Columns that mean nothing when there is no verdict."""
 
-_Read = Callable[[int, int], object]
 
-
-def _column(name: str, value: Column) -> tuple[str, bool, _Read]:
-    """A column of the verdicts: its name, whether it is a field of the result, and how to read one value of it."""
-    is_field = name in _ALGORITHM_FIELDS
+def _values(value: Column, there: tuple[NDArray[np.intp], ...]) -> list[Any]:
+    """A column of the verdicts at these places; None for numbers that are not finite."""
     if isinstance(value, np.ndarray):
-        values = value.tolist()
-        if value.dtype.kind != "f":
-            return name, is_field, lambda row, at: values[row][at]
-        finite = np.isfinite(value).tolist()
-        return name, is_field, lambda row, at: values[row][at] if finite[row][at] else None
+        chosen = value[there]
+        values = chosen.tolist()
+        for place in np.flatnonzero(~np.isfinite(chosen)).tolist() if chosen.dtype.kind == "f" else ():
+            values[place] = None
+        return values
     constant = None if isinstance(value, float) and not np.isfinite(value) else value
-    return name, is_field, lambda _row, _at: constant
+    return [constant] * len(there[0])

@@ -115,7 +115,7 @@ def _judged(
         segment_weight=weights.weight(column, segment) if weights and column else None,
         profile_version=max(versions, default=None),
         details={
-            **given_details(analyzer),
+            **given_details(analyzer, assembly.document),
             "child_analyzer_ids": list(children.found),
             "child_analysis_ids": [one.analysis_id for one in seen],
             "anomalous_analyzer_ids": children.anomalous,

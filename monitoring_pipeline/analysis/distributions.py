@@ -22,7 +22,7 @@ from monitoring_pipeline.profiling.sketches import FrequentItems, Kll
 BINS = 30
 STEPS = 1024
 """Most steps of the cumulative distributions that `steps` gives."""
-_NARROWEST = 2.0**-52
+NARROWEST = 2.0**-52
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def histograms(target: Side[Quantiles], baseline: Side[Quantiles]) -> tuple[Floa
     """
     low = np.fmin(_extreme(target, lowest=True), _extreme(baseline, lowest=True))
     high = np.fmax(_extreme(target, lowest=False), _extreme(baseline, lowest=False))
-    width = np.maximum((high - low) / BINS, _NARROWEST)
+    width = np.maximum((high - low) / BINS, NARROWEST)
     edges = low[:, None] + np.arange(BINS, dtype=np.float64) * width[:, None]
     return _masses(target, edges), _masses(baseline, edges)
 

@@ -12,7 +12,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import chain
 
 import numpy as np
 
@@ -20,12 +19,14 @@ from monitoring_pipeline.analysis.algorithms import registry
 from monitoring_pipeline.analysis.assembly import Assembly
 from monitoring_pipeline.analysis.baselines import explain_insufficient, insufficient
 from monitoring_pipeline.analysis.composites import combine
+from monitoring_pipeline.analysis.findings import Block, Findings
 from monitoring_pipeline.analysis.gates import Due
 from monitoring_pipeline.analysis.inputs import (
     Inputs,
     name_inputs,
     needs_sketches,
     numeric_inputs,
+    profile_counts,
     runs,
     sketch_inputs,
     unreadable_inputs,
@@ -36,6 +37,7 @@ from monitoring_pipeline.analysis.reading import Reader
 from monitoring_pipeline.analysis.result import AnalyzerResult, FailureType
 from monitoring_pipeline.analysis.schema_inference import SCALARS as SCHEMA_SCALARS
 from monitoring_pipeline.analysis.schema_inference import infer_schema
+from monitoring_pipeline.analysis.sketched import SERIES, component_of, is_batched, sketched_inputs
 from monitoring_pipeline.analysis.verdicts import (
     Algorithm,
     Context,
@@ -50,7 +52,7 @@ from monitoring_pipeline.config.analyzers import Analyzer
 from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.config.entity_schema import EntitySchema
 from monitoring_pipeline.errors import AnalysisError, ProfileError
-from monitoring_pipeline.metrics import NO_METRICS, Metric
+from monitoring_pipeline.metrics import NO_METRICS, Metric, stated_metrics
 from monitoring_pipeline.profiling.profile import DATASET_COLUMN
 from monitoring_pipeline.segments import OVERALL
 from monitoring_pipeline.store import profiles
@@ -66,7 +68,7 @@ _log = logging.getLogger(__name__)
 class Analysis:
     """The results of a run, by analyzer, bucket, segment and column, and notes on what could not run and why."""
 
-    results: tuple[AnalyzerResult, ...]
+    results: Findings
     notes: tuple[str, ...]
 
 
@@ -85,47 +87,51 @@ def analyze(
     """Judge everything that is due.
 
     `schema` says which columns are discrete, outputs and so on; without one, and where an analyzer asks, it is inferred
-    from the buckets that are due. `metrics` are the dataset's own, by folded name. `backfill` marks the results as asked
-    for by a person. Reads the store, writes nothing.
+    from the buckets that are due. `metrics` are the dataset's own, by folded name, beside those that the document
+    states. `backfill` marks the results as asked for by a person. Reads the store, writes nothing.
     """
     notes: list[str] = []
     asked = _asked(document, due, notes)
+    metrics = stated_metrics(document.entity_schema, metrics)
     jobs = _jobs(document, asked, notes, metrics)
     schema = schema or _inferred(store, ref, document, jobs)
-    reader = Reader(store, ref, document.granularity, now, schema)
+    reader = Reader(store, ref, document.granularity, now, schema, metrics=metrics)
     reader.plan(jobs)
     run = _Run(
         reader=reader,
         schema=schema,
         document=document,
-        assembly=Assembly(ref, document, now, run_id, backfill),
+        assembly=Assembly(ref, document, now, run_id, backfill, metrics),
         batches=_batches(reader, jobs),
     )
-    found: list[AnalyzerResult] = []
+    blocks: list[Block] = []
     for job in jobs:
         notes += _ineffective(job)
         try:
-            of_job = list(run.results(job))
+            of_job = run.results(job)
         except (AnalysisError, ProfileError) as error:
             notes.append(_note(job.analyzer.id, job.targets.size, str(error)))
             continue
-        if not of_job:
+        if of_job is None:
             notes.append(_note(job.analyzer.id, job.targets.size, _why_nothing(job), done="without a result"))
-        found += of_job
+        else:
+            blocks.append(of_job)
     for analyzer in document.analyzers:
         if children_of(analyzer) and analyzer.id in asked:
             buckets = asked[analyzer.id]
-            of_others = run.combined(analyzer, buckets, found)
-            if not of_others:
+            of_others = run.combined(analyzer, buckets, Findings(blocks).of_analyzers(children_of(analyzer)))
+            if of_others:
+                blocks.append(Block.made_of(of_others))
+            else:
                 why = "none of its analyzers has a result that its targetMatrix selects"
                 notes.append(_note(analyzer.id, len(buckets), why, done="without a result"))
-            found += of_others
-    return Analysis(tuple(found), tuple(notes))
+    return Analysis(Findings(blocks), tuple(notes))
 
 
 def unable(document: MonitorDocument, *, metrics: Mapping[str, Metric] = NO_METRICS) -> dict[str, str]:
     """The analyzers of a document that cannot run at all, by id, and why. `metrics` are the dataset's own."""
     reasons: dict[str, str] = {}
+    metrics = stated_metrics(document.entity_schema, metrics)
     for analyzer in document.analyzers:
         if children_of(analyzer):
             continue
@@ -225,14 +231,15 @@ class _Run:
     batches: Mapping[int, BatchRow]
     """By bucket index."""
 
-    def results(self, job: Job) -> Iterator[AnalyzerResult]:
-        """Results of one analyzer, by bucket, segment and column."""
+    def results(self, job: Job) -> Block | None:
+        """Results of one analyzer, by bucket, segment and column; None when there are none."""
         versions = {index: batch.version for index, batch in self.batches.items()}
-        found = chain.from_iterable(
-            self.assembly.results(job, inputs, self._judged(job, inputs), versions=versions)
+        blocks = [
+            self.assembly.block(job, inputs, self._judged(job, inputs), versions=versions)
             for inputs in self._inputs(job)
-        )
-        yield from sorted(found, key=lambda result: (result.bucket, result.segment, result.column))
+        ]
+        filled = [block for block in blocks if len(block)]
+        return Block.joined(filled) if filled else None
 
     def combined(
         self, analyzer: Analyzer, buckets: Sequence[datetime], found: Sequence[AnalyzerResult]
@@ -254,7 +261,7 @@ class _Run:
         if not values.keys:
             return
         if job.metric.kind == "distribution":
-            yield from self._sketched(job, values.keys)
+            yield from (self._batched if is_batched(job) else self._sketched)(job, values.keys)
             return
         baseline = self.reader.baselines(job, values.keys) if job.baseline else values
         of_target = needs_sketches(job.metric, job.target)
@@ -275,6 +282,21 @@ class _Run:
             yield numeric_inputs(
                 job, values.of(keys), baseline.of(keys), target_history=target, baseline_history=history
             )
+
+    def _batched(self, job: Job, keys: Sequence[tuple[str, str]]) -> Iterator[Inputs]:
+        target, baseline = self.reader.targets(job), self.reader.baselines(job, keys)
+        for run, ours, theirs in self.reader.images(job, keys, component_of(job)):
+            profiled = profile_counts(job, target.of(run), baseline.of(run))
+            for first in range(0, len(run), SERIES):
+                rows = slice(first, min(first + SERIES, len(run)))
+                sides = [side.of_rows(rows.start, rows.stop) for side in (ours, theirs)]
+                counts = (profiled[0][rows], profiled[1][rows])
+                try:
+                    yield from sketched_inputs(job, run[rows], sides[0], sides[1], profiled=counts)
+                except ProfileError:
+                    yield from self._sketched(
+                        job, run[rows]
+                    )  # which says of each series whether it is damaged
 
     def _sketched(self, job: Job, keys: Sequence[tuple[str, str]]) -> Iterator[Inputs]:
         for run, target, baseline in self.reader.histories(job, keys, of_target=True, of_baseline=True):
@@ -318,6 +340,10 @@ class _Run:
     def _gated(self, job: Job, inputs: Inputs, verdicts: Verdicts) -> Verdicts:
         """The same verdicts, save where data that they need is missing or not as it was asked for."""
         if job.baseline is not None:
+            if job.algorithm.needs != "series":
+                reason = "the baseline covers no whole bucket, so there is nothing to compare with"
+                nothing = inputs.baseline_profiles == 0
+                verdicts = fail(verdicts, nothing, FailureType.ROLLUP_BASELINE_REQUIRED, reason)
             few = insufficient(
                 inputs.baseline_count, expected=job.expected_baseline, minimum=job.minimum or 0
             )

@@ -52,6 +52,6 @@ def same(observed: NDArray[Any], expected: NDArray[Any] | float | str) -> NDArra
     if is_text(observed):
         return np.asarray(observed == expected, dtype=np.bool_)
     wanted = np.asarray(expected, dtype=np.float64)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         near = np.abs(wanted - observed) <= np.spacing(np.abs(wanted))
     return near | (wanted == observed) | (np.isnan(wanted) & np.isnan(observed))

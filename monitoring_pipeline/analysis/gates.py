@@ -22,6 +22,7 @@ from monitoring_pipeline.analysis.planner import analyzer_version, children_of
 from monitoring_pipeline.config.analyzers import Analyzer
 from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.config.schedules import CronSchedule, FixedSchedule
+from monitoring_pipeline.metrics import NO_METRICS, Metric, stated_metrics
 from monitoring_pipeline.timegrid import Duration, Granularity, TimeRange
 
 Calculated = AbstractSet[tuple[str, str, datetime]]
@@ -94,14 +95,25 @@ def decide(
     window: TimeRange | None = None,
     backfill: bool = False,
     unable: Mapping[str, str] | None = None,
+    metrics: Mapping[str, Metric] = NO_METRICS,
 ) -> Decision:
     """Decide for every analyzer of the document at `now`.
 
     Looks at the buckets inside each analyzer's grace, or at those of `window`. `backfill` lifts the grace and nothing
-    else. `unable` are analyzers, by id, that cannot run, and why (`engine.unable`).
+    else. `unable` are analyzers, by id, that cannot run, and why (`engine.unable`). `metrics` are the dataset's own, by
+    folded name, beside those that the document states.
     """
     done = calculated if isinstance(calculated, AbstractSet) else frozenset(calculated)
-    situation = Situation(document, facts, done, now, window=window, backfill=backfill, unable=unable or {})
+    situation = Situation(
+        document,
+        facts,
+        done,
+        now,
+        window=window,
+        backfill=backfill,
+        unable=unable or {},
+        metrics=stated_metrics(document.entity_schema, metrics),
+    )
     due: list[Due] = []
     waiting: list[Waiting] = []
     for analyzer in document.analyzers:
@@ -157,6 +169,7 @@ class Situation:
     window: TimeRange | None = None
     backfill: bool = False
     unable: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: NO_METRICS)
     _cases: dict[str, _Case] = field(default_factory=dict, repr=False)
     _schedules: dict[str, dict[datetime, bool]] = field(default_factory=dict, repr=False)
 
@@ -168,7 +181,9 @@ class Situation:
             self._cases[analyzer.id] = _Case(
                 analyzer,
                 self,
-                version=analyzer_version(analyzer, [child.analyzer for child in children]),
+                version=analyzer_version(
+                    analyzer, [child.analyzer for child in children], metrics=self.metrics
+                ),
                 children=children,
                 schedule=schedule,
                 scheduled=self._schedules.setdefault(schedule.model_dump_json(), {}),

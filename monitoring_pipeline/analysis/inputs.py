@@ -151,6 +151,14 @@ def numeric_inputs(
     )
 
 
+def profile_counts(job: Job, target: Values, baseline: Values) -> tuple[Counts, Counts]:
+    """How many buckets of every target and of its baseline have a profile, each (n_series, n_targets)."""
+    compared = job.compared or reference_window(job.targets)
+    sides = ((target, job.target), (baseline, compared))
+    ours, theirs = (_present(window.gather(side.scalars["n"], side.base)) for side, window in sides)
+    return ours, theirs
+
+
 def sketch_inputs(job: Job, key: Key, target: History, baseline: History) -> Inputs:
     """Inputs of an algorithm that needs a `distribution` or `items`, for one series.
 
@@ -246,6 +254,8 @@ def merged(
     An additive metric is the sum over the buckets that have it, or with `per_bucket` their mean.
     """
     gathered = window.gather(values.metric, values.base)
+    if window.length == 0:
+        return np.full(gathered.shape[:-1], _missing(metric))
     if window.length == 1 and metric.kind == "number":
         return gathered[..., 0]
     if metric.additive:

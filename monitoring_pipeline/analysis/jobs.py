@@ -20,6 +20,7 @@ from monitoring_pipeline.analysis.baselines import (
     span,
     target_window,
 )
+from monitoring_pipeline.analysis.planner import is_column_level
 from monitoring_pipeline.analysis.verdicts import (
     Algorithm,
     Binning,
@@ -227,6 +228,10 @@ def _metric(analyzer: Analyzer, algorithm: Algorithm, metrics: Mapping[str, Metr
         )
     if algorithm.needs == "items" and found.name != "frequent_items":
         raise AnalysisError(f"{algorithm.name} needs the metric frequent_items; found {found.name}")
+    if found.level == "dataset" and found.source == "profile" and is_column_level(analyzer):
+        raise AnalysisError(
+            f'{found.name} is about the dataset; its targetMatrix must have the type "dataset"'
+        )
     if found.source == "batch":
         _refuse_merging(analyzer, algorithm, found.name)
     return found
@@ -255,7 +260,7 @@ COLUMN_LIST = Metric(
     unit="columns",
     kind="distribution",
     additive=False,
-    needs=(),
+    needs=("n_columns",),
     formula=_no_formula,
     description="The columns that a batch has",
 )

@@ -21,6 +21,7 @@ from monitoring_pipeline.metrics.performance import (
     PERFORMANCE_SCALARS,
     Judgements,
     complete,
+    named_positive,
     performance_scalars,
 )
 from monitoring_pipeline.profiling.performance import (
@@ -108,7 +109,9 @@ class _Layout:
     """Where each number of a performance lies in one long row, the same for all buckets of a series."""
 
     def __init__(self, parts: Sequence[Performance]) -> None:
-        self.labels = complete([label for part in parts for label in part.labels])
+        labels = [label for part in parts for label in part.labels]
+        self.positive = named_positive(labels, [part.positive for part in parts])
+        self.labels = complete(labels, self.positive)
         self._place = {label: at for at, label in enumerate(self.labels)}
         self._cells = np.unique(np.concatenate([part.cells[:, 1] for part in parts]))
         n, cells = len(self.labels), len(self._cells)
@@ -160,7 +163,7 @@ class _Layout:
             size = int(np.prod(shape, dtype=np.int64))
             tables[name] = rows[:, start : start + size].reshape(len(rows), *shape)
             start += size
-        return Judgements(labels=self.labels, **tables)
+        return Judgements(labels=self.labels, positive=self.positive, **tables)
 
 
 def _add(table: Floats, places: Sequence[NDArray[np.int64]], values: Floats) -> None:
@@ -172,7 +175,8 @@ def _outliers(history: Mapping[int, ColumnProfile], window: Window) -> dict[str,
     """Shares of the numbers outside the fences of their own window: by quartiles, by standard deviations."""
     opened = {at: Quantiles.open(profile.kll) for at, profile in history.items() if profile.kll is not None}
     lower, upper = merged_quantiles(opened, window, (0.25, 0.75))
-    reach = _FENCE * (upper - lower)
+    with np.errstate(over="ignore"):
+        reach = _FENCE * (upper - lower)
     mean, deviation = _moments({at: history[at] for at in opened}, window)
     spread = _SIGMAS * deviation
     return {

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from monitoring_pipeline.config.analyzers import Analyzer, ConjunctionConfig, DisjunctionConfig
+from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.config.entity_schema import EntitySchema, WeightConfig
 from monitoring_pipeline.config.targets import WILDCARD, ColumnMatrix, selects_column, selects_segment
+from monitoring_pipeline.metrics import NO_METRICS, Metric
+from monitoring_pipeline.metrics.expressions import folded
 from monitoring_pipeline.metrics.operational import OUTLIER_SCALARS
 from monitoring_pipeline.metrics.performance import PERFORMANCE_SCALARS
 from monitoring_pipeline.profiling.profile import DATASET_COLUMN
@@ -33,18 +36,37 @@ Key = tuple[str, str]
 _DECISIVE = ("config", "target_matrix", "target_size", "schedule", "disable_target_rollup")
 
 
-def analyzer_version(analyzer: Analyzer, children: Iterable[Analyzer] = ()) -> str:
+def analyzer_version(
+    analyzer: Analyzer, children: Iterable[Analyzer] = (), *, metrics: Mapping[str, Metric] = NO_METRICS
+) -> str:
     """Twelve hexadecimal digits that change when what decides the analyzer's verdicts changes.
 
     That is its configuration, target matrix, target size and schedule as they were given; not its name, tags, delays.
-    What decides the verdicts of `children`, the analyzers that it is about, counts too.
+    What decides the verdicts of `children`, the analyzers that it is about, counts too, and so does the expression of
+    its metric where that is one of `metrics`, the dataset's own, by folded name.
     """
     given = analyzer.model_dump(mode="json", by_alias=True, exclude_unset=True, include=set(_DECISIVE))
-    versions = [analyzer_version(child) for child in children]
+    own = metrics.get(folded(analyzer.metric)) if metrics and analyzer.metric is not None else None
+    if own is not None and own.expression is not None:
+        given["expression"] = own.expression
+    versions = [analyzer_version(child, metrics=metrics) for child in children]
     if versions:
         given["children"] = versions
     text = json.dumps(given, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def analyzer_versions(
+    document: MonitorDocument, *, metrics: Mapping[str, Metric] = NO_METRICS
+) -> dict[str, str]:
+    """The version of every analyzer of a document, by id. `metrics` are the dataset's own, by folded name."""
+    known = {analyzer.id: analyzer for analyzer in document.analyzers}
+    return {
+        analyzer.id: analyzer_version(
+            analyzer, [known[name] for name in children_of(analyzer) if name in known], metrics=metrics
+        )
+        for analyzer in document.analyzers
+    }
 
 
 def children_of(analyzer: Analyzer) -> tuple[str, ...]:
@@ -82,7 +104,7 @@ def targeted(
     chosen = np.zeros(len(keys), dtype=np.bool_)
     if matrix is None:
         return chosen
-    segments = {segment: selects_segment(matrix, segment) for segment, _ in keys}
+    segments = {segment: selects_segment(matrix, segment) for segment in {segment for segment, _ in keys}}
     known = schema.columns if schema else {}
     memo: dict[tuple[str, float | None], bool] = {}
     for position, (segment, column) in enumerate(keys):

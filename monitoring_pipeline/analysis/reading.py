@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,9 +10,9 @@ from functools import cached_property
 
 import numpy as np
 
-from monitoring_pipeline.analysis.additions import Additions, of_profile, stored
-from monitoring_pipeline.analysis.distributions import Items
-from monitoring_pipeline.analysis.inputs import MOMENTS, History, Names, Values
+from monitoring_pipeline.analysis.additions import Additions, stored
+from monitoring_pipeline.analysis.images import Images
+from monitoring_pipeline.analysis.inputs import History, Names, Values
 from monitoring_pipeline.analysis.jobs import COLUMN_LIST, Job
 from monitoring_pipeline.analysis.operational import is_missing_datapoint, missing_datapoint, seconds_since
 from monitoring_pipeline.analysis.planner import (
@@ -24,24 +24,43 @@ from monitoring_pipeline.analysis.planner import (
     targeted_segments,
 )
 from monitoring_pipeline.analysis.result import AnalyzerResult
-from monitoring_pipeline.analysis.verdicts import Floats
+from monitoring_pipeline.analysis.shapes import (
+    BucketIndices,
+    columns_of,
+    formula_of,
+    items_of,
+    names_in,
+    narrowed,
+    nothing,
+    placed,
+    said,
+    scalars_of,
+    split,
+    stored_key,
+    values_of,
+)
 from monitoring_pipeline.config.analyzers import Analyzer
 from monitoring_pipeline.config.baselines import ReferenceBaseline
 from monitoring_pipeline.config.entity_schema import EntitySchema
 from monitoring_pipeline.errors import AnalysisError
-from monitoring_pipeline.metrics import Metric
-from monitoring_pipeline.profiling.profile import DATASET_COLUMN, ColumnProfile
+from monitoring_pipeline.metrics import NO_METRICS, Metric
+from monitoring_pipeline.profiling.profile import DATASET_COLUMN, FREQUENT_ITEMS, KLL, ColumnProfile
 from monitoring_pipeline.segments import OVERALL
-from monitoring_pipeline.store import datasets, profiles, results
+from monitoring_pipeline.store import components, datasets, profiles, results
 from monitoring_pipeline.store.database import Store
 from monitoring_pipeline.store.datasets import DatasetRef
 from monitoring_pipeline.store.profiles import BatchRow, Series
-from monitoring_pipeline.timegrid import Granularity, TimeRange, to_micros
+from monitoring_pipeline.timegrid import Granularity, TimeRange
 
 _SOME: Key = ("some=segment", "some column")
 
 _PROFILES = 20_000
 """Profiles with sketches that are held in memory at a time."""
+
+_IMAGES = {KLL: 40_000, FREQUENT_ITEMS: 160_000}
+"""Sketches that are held in memory at a time; those of numbers are seven times as large."""
+
+_ImageSource = Callable[[Mapping[Key, Sequence[int]]], Images]
 
 
 @dataclass
@@ -57,6 +76,8 @@ class Reader:
     now: datetime
     schema: EntitySchema | None = None
     slices: Sequence[Slice] = ()
+    metrics: Mapping[str, Metric] = field(default_factory=lambda: NO_METRICS)
+    """All of the dataset's own, by folded name."""
     _series: dict[Slice, Series] = field(default_factory=dict)
     _details: dict[str, dict[tuple[Key, int], Mapping[str, object]]] = field(default_factory=dict)
     """Of the one analyzer that asked last."""
@@ -76,23 +97,24 @@ class Reader:
         found = self._reference(self.ref, job.target_profile, candidate_columns(job.analyzer), None)
         meant = set(targeted_segments(job.analyzer, sorted({segment for segment, _ in found})))
         keys = sorted(key for key in found if key[0] in meant and key[1] != DATASET_COLUMN)
-        return _values_of(job.metric, keys, [found[key] for key in keys])
+        return values_of(job.metric, keys, [found[key] for key in keys])
 
     def baselines(self, job: Job, keys: Sequence[Key]) -> Values:
         """The job's metric on what these series are compared with, in their order."""
         others = [self._compared_key(job, key) for key in keys]
         if isinstance(job.baseline, ReferenceBaseline):
-            columns, segments = _split(others)
+            stored = [stored_key(job, other) for other in others]
+            columns, segments = split(stored)
             found = self._reference(self._compared_ref(job), job.baseline.profile_id, columns, segments)
             widths = {}
             if "n_columns" in job.metric.needs:
                 named = self._reference(self._compared_ref(job), job.baseline.profile_id, None, segments)
-                widths = {segment: names.n for segment, names in _names_in(named).items()}
-            known = [found.get(other) for other in others]
-            return _values_of(job.metric, keys, known, [widths.get(segment) for segment, _ in others])
+                widths = {segment: names.n for segment, names in names_in(named).items()}
+            known = [found.get(other) for other in stored]
+            return values_of(job.metric, keys, known, [widths.get(segment) for segment, _ in others])
         wanted = self._baseline_slice(job)
         if wanted is None:
-            return _nothing(keys)
+            return nothing(keys)
         values = self._values(job, wanted).of(others)
         return Values(tuple(keys), values.base, values.metric, values.scalars)
 
@@ -104,7 +126,7 @@ class Reader:
             found = self._names(wanted)
         elif isinstance(job.baseline, ReferenceBaseline):
             profile = self._reference(self._compared_ref(job), job.baseline.profile_id, None, None)
-            found = {segment: {0: names} for segment, names in _names_in(profile).items()}
+            found = {segment: {0: names} for segment, names in names_in(profile).items()}
         else:
             found = {}
         others = {segment: self._compared_key(job, (segment, DATASET_COLUMN))[0] for segment in target}
@@ -117,24 +139,34 @@ class Reader:
 
         Both are one object where the baseline's buckets are the target's neighbours.
         """
-        columns, segments = _split(keys)
-        spans = [job.target_span] if of_target and job.target_profile is None else []
+        _, segments = split(keys)
         shared = self._shared_span(job) if of_target and of_baseline else None
-        if shared is not None:
-            spans = [shared]
-        elif of_baseline and job.compared_span is not None:
-            spans.append(job.compared_span)
-        buckets = sum(self.granularity.index(span.end) - self.granularity.index(span.start) for span in spans)
-        size = max(1, _PROFILES // max(len(segments) * buckets, 1))
-        for start in range(0, len(columns), size):
-            run = set(columns[start : start + size])
-            chosen = [key for key in keys if key[1] in run]
+        for run in self._column_runs(job, keys, _PROFILES, of_target=of_target, of_baseline=of_baseline):
+            chosen = [key for key in keys if stored_key(job, key)[1] in run]
             if shared is not None:
-                both = self._profiles(self.ref, shared, run, segments)
+                both = said(job, self._profiles(self.ref, shared, run, segments))
                 yield chosen, both, both
             else:
-                target = self._target_profiles(job, run, segments) if of_target else {}
+                target = said(job, self._target_profiles(job, run, segments)) if of_target else {}
                 yield chosen, target, self._compared_profiles(job, chosen) if of_baseline else {}
+
+    def images(
+        self, job: Job, keys: Sequence[Key], name: str
+    ) -> Iterator[tuple[Sequence[Key], Images, Images]]:
+        """One component of the profiles of the keys' targets and baselines, in runs of columns that fit in memory.
+
+        Both are one object where the baseline's buckets are the target's neighbours.
+        """
+        shared = self._shared_span(job)
+        target = self._image_source(self.ref, shared or job.target_span, job.target_profile, keys, name)
+        baseline = target if shared else self._compared_source(job, keys, name)
+        for columns in self._column_runs(job, keys, _IMAGES[name], of_target=True, of_baseline=True):
+            chosen = [key for key in keys if key[1] in columns]
+            ours = target({key: [row] for row, key in enumerate(chosen)})
+            others: dict[Key, list[int]] = {}
+            for row, key in enumerate(chosen):
+                others.setdefault(self._compared_key(job, key), []).append(row)
+            yield chosen, ours, ours if shared else baseline(others)
 
     def batches(self, window: TimeRange) -> dict[int, BatchRow]:
         """What is known of every bucket in the window, by bucket index."""
@@ -146,7 +178,7 @@ class Reader:
     ) -> list[AnalyzerResult]:
         """What the store has of these analyzers, as they are now, from the first to the last of these buckets."""
         window = TimeRange(min(buckets), self.granularity.shift(max(buckets), 1))
-        current = {(one.id, analyzer_version(one)) for one in analyzers}
+        current = {(one.id, analyzer_version(one, metrics=self.metrics)) for one in analyzers}
         rows = results.results(
             self.store,
             self.ref,
@@ -192,8 +224,8 @@ class Reader:
         return Slice(
             dataset=ref.dataset_id,
             segments=tuple(segments),
-            columns=None if job.metric is COLUMN_LIST else candidate_columns(job.analyzer),
-            scalars=frozenset({"n", *_scalars(job.metric)}),
+            columns=None if job.metric is COLUMN_LIST else columns_of(job),
+            scalars=frozenset({"n", *scalars_of(job.metric)}),
             window=span,
         )
 
@@ -203,13 +235,16 @@ class Reader:
         base = int(buckets[0]) if len(buckets) else 0
         scalars = {name: found.values[name] for name in wanted.scalars}
         if not job.about_arrival:
-            metric = _formula(job.metric, scalars)
+            metric = formula_of(job.metric, scalars)
         elif is_missing_datapoint(job.analyzer):
             metric = missing_datapoint(scalars["n"])
         else:
             newest = max((row.last_upload for row in self._batches), default=None)
             metric = np.full(scalars["n"].shape, seconds_since(newest, self.now))
-        return Values(found.keys, base, metric, scalars)
+        keys = (
+            found.keys if job.metric.column is None else tuple((one, DATASET_COLUMN) for one, _ in found.keys)
+        )
+        return Values(keys, base, metric, scalars)
 
     def _read(self, wanted: Slice) -> Series:
         planned = next((one for one in self.slices if one.covers(wanted)), wanted)
@@ -225,12 +260,67 @@ class Reader:
                 segments=planned.segments,
             )
             self._series[planned] = self._additions.to(series, ref, planned)
-        return _narrowed(self._series[planned], wanted)
+        return narrowed(self._series[planned], wanted)
 
     def _profiles(
         self, ref: DatasetRef, window: TimeRange, columns: Iterable[str], segments: Iterable[str]
     ) -> Mapping[Key, History]:
         return self._additions.profiles(ref, window, sorted(columns), sorted(segments))
+
+    def _column_runs(
+        self, job: Job, keys: Sequence[Key], most: int, *, of_target: bool, of_baseline: bool
+    ) -> Iterator[set[str]]:
+        """Columns of the keys in runs that have no more than so many profiles in the job's buckets."""
+        columns, segments = split(stored_key(job, key) for key in keys)
+        spans = [job.target_span] if of_target and job.target_profile is None else []
+        shared = self._shared_span(job) if of_target and of_baseline else None
+        if shared is not None:
+            spans = [shared]
+        elif of_baseline and job.compared_span is not None:
+            spans.append(job.compared_span)
+        buckets = sum(self.granularity.index(span.end) - self.granularity.index(span.start) for span in spans)
+        size = max(1, most // max(len(segments) * buckets, 1))
+        for start in range(0, len(columns), size):
+            yield set(columns[start : start + size])
+
+    def _compared_source(self, job: Job, keys: Sequence[Key], name: str) -> _ImageSource:
+        others = [self._compared_key(job, key) for key in keys]
+        if isinstance(job.baseline, ReferenceBaseline):
+            profile_id = job.baseline.profile_id
+            return self._image_source(self._compared_ref(job), None, profile_id, others, name)
+        return self._image_source(self._compared_ref(job), job.compared_span, None, others, name)
+
+    def _image_source(
+        self,
+        ref: DatasetRef,
+        window: TimeRange | None,
+        profile_id: str | None,
+        keys: Sequence[Key],
+        name: str,
+    ) -> _ImageSource:
+        """Where components are read from: a reference profile, else the buckets of a window, else nothing.
+
+        The source is given the place or places of each key that is wanted.
+        """
+        columns, segments = split(keys)
+
+        def of_profile(places: Mapping[Key, Sequence[int]]) -> Images:
+            found = self._reference(ref, profile_id or "", {column for _, column in places}, segments)
+            images = {key: profile.components().get(name) for key, profile in found.items()}
+            return placed(((key, 0, image) for key, image in images.items() if image is not None), places)
+
+        if profile_id is not None:
+            return of_profile
+        if window is None:
+            return lambda _places: Images.none()
+        source = components.components(self.store, ref, name, window, columns=columns, segments=segments)
+        indices = BucketIndices(self.granularity)
+
+        def of_buckets(places: Mapping[Key, Sequence[int]]) -> Images:
+            found = source.of({column for _, column in places})
+            return placed(((key, indices[bucket], image) for key, bucket, image in found), places)
+
+        return of_buckets
 
     def _shared_span(self, job: Job) -> TimeRange | None:
         """One range for target and baseline, when they are neighbours in the same dataset and segment."""
@@ -255,8 +345,8 @@ class Reader:
         return {key: {0: profile} for key, profile in found.items()}
 
     def _compared_profiles(self, job: Job, keys: Sequence[Key]) -> dict[Key, History]:
-        others = {key: self._compared_key(job, key) for key in keys}
-        columns, segments = _split(others.values())
+        others = {key: stored_key(job, self._compared_key(job, key)) for key in keys}
+        columns, segments = split(others.values())
         if isinstance(job.baseline, ReferenceBaseline):
             profile = self._reference(self._compared_ref(job), job.baseline.profile_id, columns, segments)
             found = {key: {0: column} for key, column in profile.items()}
@@ -285,11 +375,13 @@ class Reader:
         series = self._read(wanted)
         indices = self.granularity.index_array(series.buckets).tolist()
         names: dict[str, dict[int, set[str]]] = {}
-        for (segment, column), present in zip(series.keys, ~np.isnan(series.values["n"]), strict=True):
+        # A column that came with outcomes only counts none: it says nothing about the schema of the rows.
+        there = ~np.isnan(series.values["n"]) & (series.values["n_columns"] != 0)
+        for (segment, column), present in zip(series.keys, there, strict=True):
             for at in np.flatnonzero(present).tolist():
                 names.setdefault(segment, {}).setdefault(indices[at], set()).add(column)
         return {
-            segment: {index: _items_of(columns) for index, columns in by_bucket.items()}
+            segment: {index: items_of(columns) for index, columns in by_bucket.items()}
             for segment, by_bucket in names.items()
         }
 
@@ -323,85 +415,3 @@ class Reader:
     @cached_property
     def _batches(self) -> list[BatchRow]:
         return profiles.batches(self.store, self.ref)
-
-
-def _scalars(metric: Metric) -> frozenset[str]:
-    """The scalars that a metric is made of, and those that they merge together with."""
-    needs = frozenset(metric.needs)
-    return needs | frozenset(MOMENTS) if needs & frozenset(MOMENTS) else needs
-
-
-def _formula(metric: Metric, scalars: Mapping[str, Floats]) -> Floats:
-    if metric.kind == "distribution":
-        return scalars["n"]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = metric.formula(scalars)
-    if metric.kind == "text":
-        return np.where(found == "", np.nan, 1.0)
-    return np.asarray(found, dtype=np.float64)
-
-
-def _values_of(
-    metric: Metric,
-    keys: Sequence[Key],
-    found: Sequence[ColumnProfile | None],
-    widths: Sequence[float | None] = (),
-) -> Values:
-    """A metric of single profiles, one bucket with index 0. `widths` are the columns that a dataset's row stands for."""
-    scalars = {name: np.full((len(keys), 1), np.nan) for name in ("n", *_scalars(metric))}
-    for row, profile in enumerate(found):
-        known = profile.scalars() if profile is not None else {}
-        if profile is not None and widths:
-            known["n_columns"] = widths[row]
-        known |= of_profile(scalars, profile)
-        for name, values in scalars.items():
-            value = known.get(name)
-            values[row, 0] = np.nan if value is None else value
-    return Values(tuple(keys), 0, _formula(metric, scalars), scalars)
-
-
-def _items_of(names: Iterable[str]) -> Items:
-    counts = dict.fromkeys(sorted(names), 1.0)
-    return Items(counts, 0.0, float(len(counts)))
-
-
-def _names_in(keys: Iterable[Key]) -> dict[str, Items]:
-    names: dict[str, set[str]] = {}
-    for segment, column in keys:
-        names.setdefault(segment, set()).add(column)
-    return {segment: _items_of(columns - {DATASET_COLUMN}) for segment, columns in names.items()}
-
-
-def _split(keys: Iterable[Key]) -> tuple[list[str], list[str]]:
-    """Columns and segments of keys, sorted."""
-    listed = list(keys)
-    return sorted({column for _, column in listed}), sorted({segment for segment, _ in listed})
-
-
-def _nothing(keys: Sequence[Key]) -> Values:
-    empty = np.empty((len(keys), 0))
-    return Values(tuple(keys), 0, empty, {"n": empty})
-
-
-def _narrowed(series: Series, wanted: Slice) -> Series:
-    """The part of a series that a slice asks for; series without any data in it are left out."""
-    start, end = np.searchsorted(
-        series.buckets, [to_micros(wanted.window.start), to_micros(wanted.window.end)]
-    )
-    buckets = slice(int(start), int(end))
-    counts = series.values["n"][:, buckets]
-    rows = np.array(
-        [
-            (wanted.columns is None or column in wanted.columns) and not np.isnan(counts[row]).all()
-            for row, (_, column) in enumerate(series.keys)
-        ],
-        dtype=np.bool_,
-    )
-    if rows.all():
-        chosen = {name: series.values[name][:, buckets] for name in wanted.scalars}
-        return Series(series.keys, series.buckets[buckets], chosen)
-    return Series(
-        tuple(key for key, keep in zip(series.keys, rows, strict=True) if keep),
-        series.buckets[buckets],
-        {name: series.values[name][rows, buckets] for name in wanted.scalars},
-    )

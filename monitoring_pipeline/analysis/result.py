@@ -14,6 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Self, cast
 
+from monitoring_pipeline.segments import reference_text
 from monitoring_pipeline.timegrid import Granularity, from_micros, to_micros
 
 
@@ -120,7 +121,11 @@ class AnalyzerResult:
         return cls(**values)  # pyright: ignore[reportArgumentType]
 
     def to_reference_record(self, *, organisation: str, dataset: str) -> dict[str, object]:
-        """The record with the reference platform's names; times in milliseconds, absent fields left out."""
+        """The record with the reference platform's names; times in milliseconds, absent fields left out.
+
+        `analyzerVersion` is the number that the document gives, as there; what ours is told by, a digest of everything
+        that decides the verdict, is `analyzerContentVersion`.
+        """
         record: dict[str, object] = {
             "id": self.result_id,
             "orgId": organisation,
@@ -134,10 +139,14 @@ class AnalyzerResult:
             "latest": True,
             "parent": self.analyzer_type in _COMPOSITE,
             "userInitiatedBackfill": int(self.user_initiated_backfill),
+            "segmentWeightProvided": self.segment_weight is not None,
+            "disableTargetRollup": False,
+            **dict.fromkeys(_VERSIONS, 0),
             "failureType": self.failure_type.value if self.failure_type else None,
         }
         for name, reference_name in _REFERENCE_NAMES.items():
             record[reference_name] = getattr(self, name)
+        record["segment"] = reference_text(self.segment)
         if self.analyzer_type in _COMPOSITE:
             record["metric"] = None
         record.update(_reference_details(self.details))
@@ -153,7 +162,7 @@ _REFERENCE_NAMES = {
     "analysis_id": "analysisId",
     "run_id": "runId",
     "analyzer_id": "analyzerId",
-    "analyzer_version": "analyzerVersion",
+    "analyzer_version": "analyzerContentVersion",
     "segment": "segment",
     "target_level": "targetLevel",
     "metric": "metric",
@@ -184,11 +193,19 @@ _REFERENCE_NAMES = {
     "diff_threshold": "diff_threshold",
     "diff_mode": "diff_mode",
 }
+_VERSIONS = ("analyzerConfigVersion", "monitorConfigVersion", "entitySchemaVersion")
+"""Numbers of the parts of the document, 0 where it has none."""
+
 _REFERENCE_RESULT_TYPE = {
     "fixed": "FixedCalculationResult",
     "stddev": "StddevCalculationResult",
     "diff": "DiffCalculationResult",
     "drift": "DriftCalculationResult",
+    "comparison": "EqualityCalculationResult",
+    "list_comparison": "ListComparisonResult",
+    "frequent_string_comparison": "FrequentStringComparisonResult",
+    "column_list": "SchemaChangeResult",
+    "monotonic": "FixedCalculationResult",
     "seasonal": "SeasonalResult",
     "conjunction": "ConjunctionCalculationResult",
     "disjunction": "DisjunctionCalculationResult",
@@ -220,7 +237,12 @@ def analysis_id(
     >>> analysis_id("org-0", "model-1", analyzer="drift", bucket=datetime(2026, 1, 1), column="score")
     'f1bda538-62b8-3328-ac65-04e459037c0a'
     """
-    return name_uuid(f"{organisation}{dataset}{analyzer}{to_micros(bucket) // 1000}{segment}{column}")
+    return name_uuid(f"{analysis_name(organisation, dataset, analyzer, bucket)}{segment}{column}")
+
+
+def analysis_name(organisation: str, dataset: str, analyzer: str, bucket: datetime) -> str:
+    """What the names of all verdicts of an analyzer on a bucket begin with, before segment and column."""
+    return f"{organisation}{dataset}{analyzer}{to_micros(bucket) // 1000}"
 
 
 def name_uuid(name: str) -> str:
@@ -229,11 +251,12 @@ def name_uuid(name: str) -> str:
     >>> name_uuid("")
     'd41d8cd9-8f00-3204-a980-0998ecf8427e'
     """
-    digest = bytearray(hashlib.md5(name.encode(), usedforsecurity=False).digest())
-    digest[6] = digest[6] & 0x0F | 0x30
-    digest[8] = digest[8] & 0x3F | 0x80
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-3{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:]}"
+
+
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
+"""The two bits that mark the variant of a UUID, set in a hexadecimal digit."""
 
 
 def _moment(value: object) -> datetime:

@@ -21,6 +21,7 @@ An algorithm may also have
 | `reach(analyzer)` | buckets before the window of the baseline that `series` begins with, too | 0 |
 | `remembers` | True: the context has the details of the analyzer's own stored anomalies in the baselines | False |
 | `merges_targets` | False: `targetSize` buckets are not merged into one target | True |
+| `lists` | True: a merged baseline may be several values, along one more axis | False |
 | `binning(config)` | which bins a distribution of numbers is given over: `equal` or `steps` (`distributions`) | `equal` |
 | `parameters` | the `params` that it knows; others are noted to have no effect | none |
 | `Config` | the pydantic model of its `config` block, a `CustomConfig`, when it serves a type of its own | none |
@@ -39,6 +40,7 @@ from numpy.typing import NDArray
 from monitoring_pipeline.analysis.draws import uniforms
 from monitoring_pipeline.analysis.result import FailureType
 from monitoring_pipeline.config.analyzers import Analyzer, AnyConfig
+from monitoring_pipeline.errors import AnalysisError
 from monitoring_pipeline.timegrid import Granularity
 
 Needs = Literal["series", "merged", "distribution", "items"]
@@ -47,6 +49,14 @@ Floats = NDArray[np.float64]
 Column = NDArray[Any] | float | str | None
 
 KINDS = ("number", "text", "distribution")
+
+_AXES: Mapping[Needs, tuple[int, int]] = {
+    "series": (2, 3),
+    "merged": (2, 2),
+    "distribution": (3, 3),
+    "items": (2, 2),
+}
+"""Axes of the target and of the baseline."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,12 +145,34 @@ def remembers(algorithm: Algorithm) -> bool:
     return getattr(algorithm, "remembers", False)
 
 
+def takes_lists(algorithm: Algorithm) -> bool:
+    """Whether a merged baseline may be several values, (n_series, n_targets, n_values)."""
+    return getattr(algorithm, "lists", False)
+
+
 def judge(
     algorithm: Algorithm, config: AnyConfig, target: NDArray[Any], baseline: NDArray[Any], context: Context
 ) -> Verdicts:
-    """Run an algorithm; the context goes to those that ask for it."""
+    """Run an algorithm; the context goes to those that ask for it.
+
+    Raises AnalysisError for arrays that do not have the shapes that it `needs`.
+    """
+    _check_inputs(algorithm, target, baseline)
     asks = "context" in inspect.signature(algorithm.evaluate).parameters
     return algorithm.evaluate(config, target, baseline, **({"context": context} if asks else {}))
+
+
+def _check_inputs(algorithm: Algorithm, target: NDArray[Any], baseline: NDArray[Any]) -> None:
+    of_target, of_baseline = _AXES[algorithm.needs]
+    fits = target.ndim == of_target and target.shape[:2] == baseline.shape[:2]
+    if fits and (baseline.ndim == of_baseline or (baseline.ndim == 3 and takes_lists(algorithm))):
+        return
+    one = "one merged value" if of_baseline == 2 else "values along one more axis"
+    raise AnalysisError(
+        f"{algorithm.name} needs one value of each target, and {one} of its baseline "
+        f"(a target of {of_target} axes, a baseline of {of_baseline}); "
+        f"found the shapes {target.shape} and {baseline.shape}"
+    )
 
 
 def no_failures(shape: tuple[int, ...]) -> tuple[NDArray[np.object_], NDArray[np.object_]]:

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from sqlalchemy.pool import ConnectionPoolEntry
 
 BUSY_TIMEOUT_SECONDS = 120
+_CACHE_KIB = 65_536
+"""Most memory for SQLite's pages: the indexes of a day's results fit in, so that it writes each page once."""
+
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 0x6D6F6E69746F72
 """Key of the PostgreSQL advisory lock that one migrating process holds; any constant."""
@@ -257,6 +260,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = NORMAL")
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     finally:
         cursor.close()
 

@@ -8,28 +8,22 @@ bucket, because an analyzer with nothing to say leaves no result.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.store import schema
-from monitoring_pipeline.store.database import Store, insert, insert_tuples, to_json, upsert
+from monitoring_pipeline.store.database import Store, insert, insert_tuples, upsert
 from monitoring_pipeline.store.datasets import DatasetRef, lock_dataset
+from monitoring_pipeline.store.result_tables import RESULT_COLUMNS, ResultTable, as_tables, checked
 from monitoring_pipeline.store.schema import CURRENT
-from monitoring_pipeline.timegrid import TimeRange, to_micros
+from monitoring_pipeline.timegrid import TimeRange, from_micros, to_micros
 
 Evaluated = tuple[str, str, datetime]
 """Analyzer id, analyzer version, start of the bucket."""
-
-RESULT_COLUMNS: tuple[str, ...] = tuple(
-    column.name for column in schema.analyzer_result.columns if column.name != "pk"
-)
-"""Columns of a result row. `bucket` and `created` are microseconds since 1970, `dataset` is the dataset's number."""
 
 _IDENTITY = ("analyzer_id", "analyzer_version", "segment", "column", "bucket")
 
@@ -51,8 +45,20 @@ def write_results(
     `rows` have the keys `RESULT_COLUMNS` (`dataset` may be missing; other absent ones take their default).
     `evaluated` names what was judged, results or not; what `rows` hold counts as judged in any case.
     """
-    prepared = [_prepared(ref, row) for row in rows]
-    marks = _marks(rows, evaluated)
+    return write_tables(store, ref, as_tables(rows), evaluated=evaluated, now=now)
+
+
+def write_tables(
+    store: Store,
+    ref: DatasetRef,
+    tables: Iterable[ResultTable],
+    *,
+    evaluated: Iterable[Evaluated] = (),
+    now: datetime | None = None,
+) -> set[str]:
+    """The same as `write_results` for results that come in columns: six times as fast."""
+    prepared = [checked(ref, table) for table in tables if len(table)]
+    marks = _marks(prepared, evaluated)
     if not prepared and not marks:
         return set()
     with store.begin() as connection:
@@ -64,16 +70,18 @@ def supersede(
     ref: DatasetRef,
     *,
     evaluated: Collection[Evaluated],
-    replacements: Sequence[Mapping[str, object]] = (),
+    replacements: Iterable[ResultTable] = (),
+    only_stale: bool = False,
     now: datetime | None = None,
 ) -> int:
     """Retire the current results of these evaluations and write their replacements, in one transaction.
 
-    The old rows stay, with state `superseded`. Without replacements the evaluations are forgotten, so that they may
-    become due again. Returns how many results were retired.
+    The old rows stay, with state `superseded`; with `only_stale` those that are not stale stay current, and win over
+    their replacements. Without replacements the evaluations are forgotten, so that they may become due again. Returns
+    how many results were retired.
     """
-    prepared = [_prepared(ref, row) for row in replacements]
-    marks = _marks(replacements, evaluated if replacements else ())
+    prepared = [checked(ref, table) for table in replacements if len(table)]
+    marks = _marks(prepared, evaluated if prepared else ())
     with store.begin() as connection:
         retired = 0
         for analyzer_id, version, bucket in evaluated:
@@ -82,6 +90,7 @@ def supersede(
                 sa.update(_table)
                 .where(_table.c.dataset == ref.pk, _table.c.state == CURRENT)
                 .where(*(_table.c[name] == value for name, value in scope.items()))
+                .where(*([_table.c.stale] if only_stale else []))
                 .values(state="superseded")
             )
             retired += done.rowcount
@@ -93,6 +102,32 @@ def supersede(
             )
         _write(connection, ref, prepared, marks=marks, now=now or datetime.now(UTC))
         return retired
+
+
+def stale_evaluations(store: Store, ref: DatasetRef, window: TimeRange | None = None) -> list[Evaluated]:
+    """Evaluations with current results that are stale, oldest bucket first."""
+    query = (
+        sa.select(_table.c.analyzer_id, _table.c.analyzer_version, _table.c.bucket)
+        .where(_table.c.dataset == ref.pk, _table.c.state == CURRENT, _table.c.stale, *_within(window))
+        .distinct()
+        .order_by(_table.c.bucket, _table.c.analyzer_id, _table.c.analyzer_version)
+    )
+    with store.read() as connection:
+        return [(name, version, from_micros(bucket)) for name, version, bucket in connection.execute(query)]
+
+
+def alarmed_before(store: Store, ref: DatasetRef, run_id: str) -> set[str]:
+    """Analysis ids of a run's results whose superseded predecessors were anomalies already."""
+    old = _table.alias("old")
+    query = (
+        sa.select(old.c.analysis_id)
+        .join(_table, sa.and_(_table.c.dataset == old.c.dataset, _table.c.analysis_id == old.c.analysis_id))
+        .where(_table.c.dataset == ref.pk, _table.c.run_id == run_id, _table.c.state == CURRENT)
+        .where(old.c.state == "superseded", old.c.anomaly_count > 0)
+        .distinct()
+    )
+    with store.read() as connection:
+        return set(connection.execute(query).scalars())
 
 
 def results(
@@ -174,7 +209,7 @@ def mark_stale(
 ) -> int:
     """Mark the current results of a window as stale, of all analyzers or of some; return how many were not yet.
 
-    Writing a batch marks the results of its own bucket. This is for results of later buckets whose baselines held it.
+    For people who want them judged again; new data marks what it touches by itself (`outdate`, `outdate_resting`).
     """
     statement = (
         sa.update(_table)
@@ -219,38 +254,99 @@ def outdate(
     connection.execute(sa.delete(mark).where(mark.c.dataset == ref.pk, mark.c.bucket == bucket))
 
 
+@dataclass(frozen=True)
+class Resting:
+    """Results that rest on a bucket of some dataset: those of an analyzer on the buckets of a window.
+
+    `ref` is the dataset that the results are about, which may be another one. `any_segment`: their baseline comes from
+    another segment than their own.
+    """
+
+    ref: DatasetRef
+    analyzer_id: str
+    window: TimeRange
+    any_segment: bool = False
+
+
+def outdate_resting(
+    connection: Connection, resting: Sequence[Resting], *, changed: Collection[tuple[str, str]] | None
+) -> None:
+    """Mark, inside a transaction, the current results as stale that rest on something that has changed.
+
+    `changed` are the (segment, column) whose metrics differ, None for all of them; a dataset-level result, column "",
+    rests on the segment's own row, which is the column "" as well.
+    """
+    for ref in {one.ref for one in resting}:
+        mine = [one for one in resting if one.ref == ref]
+        query = sa.select(
+            _table.c.pk, _table.c.analyzer_id, _table.c.bucket, _table.c.segment, _table.c.column
+        ).where(
+            _table.c.dataset == ref.pk,
+            _table.c.state == CURRENT,
+            _table.c.bucket >= min(to_micros(one.window.start) for one in mine),
+            _table.c.bucket < max(to_micros(one.window.end) for one in mine),
+            _table.c.analyzer_id.in_({one.analyzer_id for one in mine}),
+            ~_table.c.stale,
+        )
+        rests = {
+            one.analyzer_id: (to_micros(one.window.start), to_micros(one.window.end), one.any_segment)
+            for one in mine
+        }
+        touched = [
+            {"key": pk}
+            for pk, analyzer_id, bucket, segment, column in connection.execute(query)
+            if rests[analyzer_id][0] <= bucket < rests[analyzer_id][1]
+            and _has_changed(segment, column, changed, any_segment=rests[analyzer_id][2])
+        ]
+        if touched:
+            connection.execute(
+                sa.update(_table).where(_table.c.pk == sa.bindparam("key")).values(stale=True), touched
+            )
+
+
+def _has_changed(
+    segment: str, column: str, changed: Collection[tuple[str, str]] | None, *, any_segment: bool
+) -> bool:
+    if changed is None:
+        return True
+    return any(column == name for _, name in changed) if any_segment else (segment, column) in changed
+
+
 def _write(
     connection: Connection,
     ref: DatasetRef,
-    rows: Sequence[Mapping[str, object]],
+    tables: Sequence[ResultTable],
     *,
     marks: Collection[tuple[str, str, int]],
     now: datetime,
 ) -> set[str]:
     lock_dataset(connection, ref)  # so that nobody else writes what is found to be missing
-    missing: dict[tuple[object, ...], Mapping[str, object]] = {}
-    versions = _batch_versions(connection, ref, rows)
-    for row in rows:
-        # New data may have come while the analyzer was at work.
-        seen, newest = row["profile_version"], versions.get(row["bucket"], 0)
-        outdated = isinstance(seen, int) and seen < newest
-        missing.setdefault(
-            tuple(row[name] for name in _IDENTITY), {**row, "stale": True} if outdated else row
-        )
-    for known in _current(connection, ref, rows):
-        missing.pop(known, None)
-    insert_tuples(
-        connection,
-        _table,
-        [tuple(row[name] for name in RESULT_COLUMNS) for row in missing.values()],
-        names=RESULT_COLUMNS,
-    )
-    runs = sorted({str(row["run_id"]) for row in missing.values()})
+    versions = _batch_versions(connection, ref, tables)
+    known = _current(connection, ref, tables)
+    written: set[str] = set()
+    runs: set[str] = set()
+    for table in tables:
+        missing = _unknown(table, known)
+        if not len(missing):
+            continue
+        missing = _outdated(missing, versions)
+        names = [
+            name
+            for name in RESULT_COLUMNS
+            if name in missing.columns
+            or missing.shared[name] is not None  # no need to say that there is nothing
+        ]
+        insert_tuples(connection, _table, missing.rows(names), names=names)
+        written.update(map(str, missing.column("analysis_id")))
+        runs.update(map(str, set(missing.column("run_id"))))
     moment = to_micros(now)
     upsert(
         connection,
         schema.analysis_run,
-        [{"dataset": ref.pk, "run_id": run_id, "written_at": moment, "told_at": None} for run_id in runs],
+        [
+            {"dataset": ref.pk, "run_id": run_id, "written_at": moment, "told_at": None}
+            for run_id in sorted(runs)
+        ],
     )
     if marks:
         connection.execute(
@@ -266,16 +362,40 @@ def _write(
                 for analyzer_id, version, bucket in sorted(marks)
             ],
         )
-    return {str(row["analysis_id"]) for row in missing.values()}
+    return written
+
+
+def _unknown(table: ResultTable, known: set[tuple[object, ...]]) -> ResultTable:
+    """The first result of every identity that is not known; from then on it is."""
+    identities = table.rows(_IDENTITY)
+    if known.isdisjoint(identities) and len(set(identities)) == len(identities):
+        known.update(identities)
+        return table
+    places: list[int] = []
+    for place, identity in enumerate(identities):
+        if identity not in known:
+            known.add(identity)
+            places.append(place)
+    return table.of(places)
+
+
+def _outdated(table: ResultTable, versions: Mapping[object, int]) -> ResultTable:
+    """The same results, stale where new data has come while the analyzer was at work."""
+    pairs = zip(table.column("profile_version"), table.column("bucket"), strict=True)
+    outdated = [isinstance(seen, int) and seen < versions.get(bucket, 0) for seen, bucket in pairs]
+    if not any(outdated):
+        return table
+    stale = [bool(was) or now for was, now in zip(table.column("stale"), outdated, strict=True)]
+    return ResultTable(table.shared, {**table.columns, "stale": stale})
 
 
 def _batch_versions(
-    connection: Connection, ref: DatasetRef, rows: Sequence[Mapping[str, object]]
+    connection: Connection, ref: DatasetRef, tables: Sequence[ResultTable]
 ) -> dict[object, int]:
-    """The profile version of every bucket that the rows are about, by bucket in microseconds."""
-    if not rows:
+    """The profile version of every bucket that the results are about, by bucket in microseconds."""
+    if not tables:
         return {}
-    table, buckets = schema.batch, _buckets(rows)
+    table, buckets = schema.batch, _buckets(tables)
     query = (
         sa.select(table.c.bucket, sa.func.max(table.c.version))
         .where(table.c.dataset == ref.pk, table.c.bucket.between(buckets[0], buckets[-1]))
@@ -284,72 +404,35 @@ def _batch_versions(
     return dict(connection.execute(query).all())
 
 
-def _buckets(rows: Sequence[Mapping[str, object]]) -> list[int]:
-    return sorted({bucket for row in rows if isinstance(bucket := row["bucket"], int)})
+def _buckets(tables: Sequence[ResultTable]) -> list[int]:
+    return sorted(
+        {bucket for table in tables for bucket in set(table.column("bucket")) if isinstance(bucket, int)}
+    )
 
 
 def _current(
-    connection: Connection, ref: DatasetRef, rows: Sequence[Mapping[str, object]]
+    connection: Connection, ref: DatasetRef, tables: Sequence[ResultTable]
 ) -> set[tuple[object, ...]]:
     """Identities of the current results of the same analyzers and buckets."""
-    if not rows:
+    if not tables:
         return set()
-    buckets = _buckets(rows)
+    buckets = _buckets(tables)
     query = sa.select(*(_table.c[name] for name in _IDENTITY)).where(
         _table.c.dataset == ref.pk,
         _table.c.state == CURRENT,
         _table.c.bucket.between(buckets[0], buckets[-1]),
-        _table.c.analyzer_id.in_({row["analyzer_id"] for row in rows}),
+        _table.c.analyzer_id.in_({one for table in tables for one in set(table.column("analyzer_id"))}),
     )
     return {tuple(row) for row in connection.execute(query)}
 
 
-def _marks(rows: Sequence[Mapping[str, object]], evaluated: Iterable[Evaluated]) -> set[tuple[str, str, int]]:
+def _marks(tables: Sequence[ResultTable], evaluated: Iterable[Evaluated]) -> set[tuple[str, str, int]]:
     marks = {(analyzer_id, version, to_micros(bucket)) for analyzer_id, version, bucket in evaluated}
-    for row in rows:
-        bucket = row["bucket"]
-        assert isinstance(bucket, int)  # noqa: S101 - _prepared has checked it
-        marks.add((str(row["analyzer_id"]), str(row["analyzer_version"]), bucket))
+    for table in tables:
+        for analyzer_id, version, bucket in set(table.rows(("analyzer_id", "analyzer_version", "bucket"))):
+            assert isinstance(bucket, int)  # noqa: S101 - checked has made sure
+            marks.add((str(analyzer_id), str(version), bucket))
     return marks
-
-
-_DEFAULTS: dict[str, object] = {
-    **dict.fromkeys(RESULT_COLUMNS),
-    "monitor_ids": [],
-    "details": {},
-    "state": "current",
-    "stale": False,
-    "user_initiated_backfill": False,
-}
-_KNOWN = frozenset(RESULT_COLUMNS)
-_PLAIN = frozenset({str, int, bool, type(None)})
-
-
-def _prepared(ref: DatasetRef, row: Mapping[str, object]) -> dict[str, object]:
-    unknown = row.keys() - _KNOWN
-    if unknown:
-        raise StoreError(
-            f"a result has no column {', '.join(sorted(unknown))}; accepted: {', '.join(RESULT_COLUMNS)}"
-        )
-    prepared = {**_DEFAULTS, **row}
-    for name, value in row.items():
-        if type(value) not in _PLAIN:
-            prepared[name] = _plain(value)
-    prepared["dataset"] = ref.pk
-    for name in ("monitor_ids", "details"):
-        prepared[name] = to_json(prepared[name])
-    if not isinstance(prepared["bucket"], int):
-        raise StoreError(
-            f"a result's bucket is {prepared['bucket']!r}; accepted: microseconds since 1970 as an int"
-        )
-    return prepared
-
-
-def _plain(value: object) -> object:
-    """Numbers as the drivers take them: no numpy scalars, and null for NaN."""
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _within(window: TimeRange | None) -> list[sa.ColumnElement[bool]]:

@@ -69,14 +69,32 @@ def profile_conditions(
 ) -> list[sa.ColumnElement[bool]]:
     """Conditions on the key of `profile` from its front: dataset, grain, buckets in `span` (microseconds), segments,
     columns.
+    """
+    everything = scope.all_segments and scope.all_columns
+    listed = None if everything else present_buckets(connection, ref, scope, span)
+    return key_conditions(ref, table, scope, span, listed)
+
+
+def key_conditions(
+    ref: DatasetRef, table: sa.Table, scope: Scope, span: range, listed: Collection[int] | None
+) -> list[sa.ColumnElement[bool]]:
+    """The conditions of `profile_conditions`, where `listed` are the buckets that there are; None: too many.
 
     A database seeks by the later parts only where the earlier ones are given as values, so a question about less than
     everything names its buckets, and all segments when it asks for some columns.
     """
     conditions = [table.c.dataset == ref.pk, table.c.grain == BASE_GRAIN]
-    within = [table.c.bucket >= span.start, table.c.bucket < span.stop]
-    if scope.all_segments and scope.all_columns:
-        return [*conditions, *within, *chosen(table, scope)]
+    if listed is None:
+        conditions += [table.c.bucket >= span.start, table.c.bucket < span.stop]
+    else:
+        conditions.append(_one_of(table.c.bucket, listed))
+    return [*conditions, *chosen(table, scope, name_segments=not scope.all_columns)]
+
+
+def present_buckets(
+    connection: Connection, ref: DatasetRef, scope: Scope, span: range
+) -> Collection[int] | None:
+    """Buckets in `span` that hold data; None when there are more than can be named in a query."""
     batch = schema.batch
     present = (
         sa.select(batch.c.bucket)
@@ -85,9 +103,7 @@ def profile_conditions(
         .limit(LISTED_BUCKETS + 1)
     )
     listed = list(connection.execute(present).scalars())
-    if len(listed) <= LISTED_BUCKETS:
-        within = [_one_of(table.c.bucket, listed)]
-    return [*conditions, *within, *chosen(table, scope, name_segments=not scope.all_columns)]
+    return listed if len(listed) <= LISTED_BUCKETS else None
 
 
 def chosen(table: sa.Table, scope: Scope, *, name_segments: bool = False) -> list[sa.ColumnElement[bool]]:
@@ -109,10 +125,10 @@ def _one_of(column: sa.Column[int], values: Collection[int]) -> sa.ColumnElement
 
 
 def chunks_of(
-    connection: Connection, query: sa.Select[*tuple[Any, ...]]
+    connection: Connection, query: sa.Select[*tuple[Any, ...]], *, size: int = _FETCH
 ) -> Iterator[Sequence[Sequence[Any]]]:
-    """Rows as the driver gives them, some at a time: a Row object for each would double the time."""
+    """Rows as the driver gives them, `size` at a time: a Row object for each would double the time."""
     cursor = connection.execute(query).cursor
     assert cursor is not None  # noqa: S101 - a SELECT has one
-    while chunk := cursor.fetchmany(_FETCH):
+    while chunk := cursor.fetchmany(size):
         yield chunk
