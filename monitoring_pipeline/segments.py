@@ -44,6 +44,18 @@ def segment_label(key: str) -> str:
     return ", ".join(f"{name}={value}" for name, value in tags.items()) if tags else "all data"
 
 
+def reference_text(key: str) -> str:
+    """A segment as the reference platform writes it: tags sorted, `&` inside names and values replaced by `_`.
+
+    Two segments may share that text; keys are what tells them apart.
+
+    >>> reference_text(segment_key({"city&": "a=b"}))
+    'city_=a=b'
+    """
+    pairs = (f"{name}={value}" for name, value in segment_tags(key).items())
+    return "&".join(sorted(pair.replace("&", "_") for pair in pairs))
+
+
 def _escape(text: str) -> str:
     for plain, escaped in _ESCAPES:
         text = text.replace(plain, escaped)

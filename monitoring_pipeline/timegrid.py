@@ -170,6 +170,11 @@ class TimeRange:
             yield granularity.start(index)
 
     @classmethod
+    def always(cls) -> TimeRange:
+        """The longest range that moments and buckets around them fit into."""
+        return cls(_EARLIEST, _LATEST)
+
+    @classmethod
     def of_bucket(cls, start: datetime, granularity: Granularity) -> TimeRange:
         """The range that one bucket covers."""
         return cls(start, granularity.shift(start, 1))

@@ -62,8 +62,8 @@ class Watched:
 
     @property
     def calm(self) -> bool:
-        """Whether it has been normal since."""
-        return self.last_normal is not None and self.last_normal > self.last_anomaly
+        """Whether it has been normal since, or the anomaly itself, judged again on repaired data."""
+        return self.last_normal is not None and self.last_normal >= self.last_anomaly
 
     def to_json(self) -> dict[str, object]:
         """As JSON values."""
@@ -199,7 +199,7 @@ def group_anomalies(
     """The same for anomalies; `normal` is the newest normal verdict of each series."""
     nodes: dict[str, Anomaly] = {}
     for anomaly in [*(member for incident in existing for member in incident.members), *anomalies]:
-        nodes.setdefault(anomaly.analysis_id, anomaly)
+        nodes[anomaly.analysis_id] = anomaly  # judged again, the newer verdict counts
     bonds = [[member.analysis_id for member in incident.members] for incident in existing]
     parts = {incident.members[0].analysis_id: incident for incident in existing if incident.members}
     incidents = [

@@ -68,10 +68,20 @@ def columns(store: Store, ref: DatasetRef) -> list[str]:
         return sorted(name for name in numbers(connection, ref, schema.column_name) if name)
 
 
-def lock_dataset(connection: Connection, ref: DatasetRef) -> None:
-    """Let one transaction at a time change a dataset. SQLite has one writer anyway and ignores the FOR UPDATE."""
+def revisions(store: Store) -> dict[tuple[str, str], int]:
+    """How often each dataset's batches, results or documents were written, by (organisation, dataset id)."""
     table = schema.dataset
-    connection.execute(sa.select(table.c.pk).where(table.c.pk == ref.pk).with_for_update(key_share=True))
+    query = sa.select(table.c.organisation, table.c.dataset_id, table.c.revision)
+    with store.read() as connection:
+        return {(owner, name): revision for owner, name, revision in connection.execute(query)}
+
+
+def lock_dataset(connection: Connection, ref: DatasetRef) -> None:
+    """Let one transaction at a time change a dataset, and count the change: whoever sees the same revision again sees
+    the same batches and evaluations.
+    """
+    table = schema.dataset
+    connection.execute(sa.update(table).where(table.c.pk == ref.pk).values(revision=table.c.revision + 1))
 
 
 def numbers(

@@ -2,7 +2,8 @@
 
 A version is known by the hash of its content, so that applying the same content again makes no new version, and
 neither key order nor layout is a change. Content comes from files or through the API; when both have changed,
-neither wins silently: applying raises ConflictError, which shows both.
+neither wins silently: applying raises ConflictError, which shows both. Versions are only ever added. Who reads a
+file in order to change it does so within `document_writer`, which keeps others out meanwhile.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -18,7 +20,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from monitoring_pipeline.errors import ConflictError
+from monitoring_pipeline.errors import ConflictError, UsageError
 from monitoring_pipeline.store import schema
 from monitoring_pipeline.store.database import Store
 from monitoring_pipeline.store.datasets import DatasetRef, lock_dataset
@@ -46,6 +48,86 @@ class DocumentVersion:
     content: Mapping[str, object]
 
 
+class DocumentWriter:
+    """A dataset's documents while nobody else can change them. Made by `document_writer`."""
+
+    def __init__(self, connection: Connection, ref: DatasetRef) -> None:
+        self._connection = connection
+        self._ref = ref
+
+    def latest(self, kind: str) -> DocumentVersion | None:
+        """The version that holds, or None when the document was never applied."""
+        return _latest(self._connection, self._ref, kind)
+
+    def version(self, kind: str, number: int) -> DocumentVersion:
+        """One version. Raises UsageError when there is none of that number."""
+        return _numbered(self._connection, self._ref, kind, number)
+
+    def check(self, kind: str, content: Mapping[str, object]) -> None:
+        """Raise ConflictError when `content`, a file's, lacks what came through the API since it was applied."""
+        last = self.latest(kind)
+        if last is not None and last.origin == "api" and last.hash != content_hash(content):
+            last_file = _latest(self._connection, self._ref, kind, origin="file")
+            raise ConflictError(_conflict(kind, self._ref, last, last_file, content))
+
+    def apply(
+        self,
+        kind: str,
+        content: Mapping[str, object],
+        *,
+        author: str,
+        origin: Origin,
+        now: datetime,
+        force: bool = False,
+    ) -> DocumentVersion:
+        """As `apply_document`, as a part of this transaction."""
+        digest = content_hash(content)
+        last = self.latest(kind)
+        if last is not None and last.hash == digest:
+            return last
+        if last is not None and last.origin == "api" and origin == "file" and not force:
+            last_file = _latest(self._connection, self._ref, kind, origin="file")
+            if last_file is not None and last_file.hash == digest:
+                return last
+            raise ConflictError(_conflict(kind, self._ref, last, last_file, content))
+        made = DocumentVersion(
+            kind=kind,
+            version=last.version + 1 if last else 1,
+            hash=digest,
+            changed=True,
+            diff=difference(last.content if last else None, content, before="before", after="after"),
+            author=author,
+            origin=origin,
+            created=now,
+            content=content,
+        )
+        self._connection.execute(
+            sa.insert(schema.document_version).values(
+                dataset=self._ref.pk,
+                kind=kind,
+                version=made.version,
+                hash=made.hash,
+                author=author,
+                origin=origin,
+                created=to_micros(now),
+                diff=made.diff,
+                content=content,
+            )
+        )
+        return made
+
+
+@contextmanager
+def document_writer(store: Store, ref: DatasetRef) -> Iterator[DocumentWriter]:
+    """One transaction in which nobody else changes the dataset's documents; an error in it undoes what it applied.
+
+    Nothing else may be written to the store meanwhile: SQLite has one writer.
+    """
+    with store.begin() as connection:
+        lock_dataset(connection, ref)
+        yield DocumentWriter(connection, ref)
+
+
 def apply_document(
     store: Store,
     ref: DatasetRef,
@@ -63,42 +145,8 @@ def apply_document(
     version stays. A file that has changed while the API changed the document too raises ConflictError, unless
     `force` says that the file wins.
     """
-    digest = content_hash(content)
-    with store.begin() as connection:
-        lock_dataset(connection, ref)
-        last = _latest(connection, ref, kind)
-        if last is not None and last.hash == digest:
-            return last
-        if last is not None and last.origin == "api" and origin == "file" and not force:
-            last_file = _latest(connection, ref, kind, origin="file")
-            if last_file is not None and last_file.hash == digest:
-                return last
-            raise ConflictError(_conflict(kind, ref, last, last_file, content))
-        made = DocumentVersion(
-            kind=kind,
-            version=last.version + 1 if last else 1,
-            hash=digest,
-            changed=True,
-            diff=difference(last.content if last else None, content, before="before", after="after"),
-            author=author,
-            origin=origin,
-            created=now,
-            content=content,
-        )
-        connection.execute(
-            sa.insert(schema.document_version).values(
-                dataset=ref.pk,
-                kind=kind,
-                version=made.version,
-                hash=made.hash,
-                author=author,
-                origin=origin,
-                created=to_micros(now),
-                diff=made.diff,
-                content=content,
-            )
-        )
-        return made
+    with document_writer(store, ref) as writer:
+        return writer.apply(kind, content, author=author, origin=origin, now=now, force=force)
 
 
 def latest(store: Store, ref: DatasetRef, kind: str) -> DocumentVersion | None:
@@ -107,10 +155,16 @@ def latest(store: Store, ref: DatasetRef, kind: str) -> DocumentVersion | None:
         return _latest(connection, ref, kind)
 
 
-def history(store: Store, ref: DatasetRef, kind: str) -> list[DocumentVersion]:
-    """All versions, newest first."""
+def version(store: Store, ref: DatasetRef, kind: str, number: int) -> DocumentVersion:
+    """One version. Raises UsageError when there is none of that number."""
     with store.read() as connection:
-        return _versions(connection, _of(ref, kind))
+        return _numbered(connection, ref, kind, number)
+
+
+def history(store: Store, ref: DatasetRef, kind: str, *, limit: int | None = None) -> list[DocumentVersion]:
+    """All versions, or the newest `limit`; newest first."""
+    with store.read() as connection:
+        return _versions(connection, _of(ref, kind).limit(limit))
 
 
 def content_hash(content: Mapping[str, object]) -> str:
@@ -142,9 +196,26 @@ def _conflict(
     who = f"through the API by {stored.author} at {stored.created.isoformat()} (version {stored.version})"
     return (
         f"the {kind} document of {ref.dataset_id} was changed in two places since {since}: {who}, and in its file.\n"
-        "Put the stored version into the file, or apply the file by force. From the stored version to the file:\n"
+        f"{_way_out(kind, ref, stored)} From the stored version to the file:\n"
         + difference(stored.content, content, before=f"store, version {stored.version}", after="file")
     )
+
+
+def _way_out(kind: str, ref: DatasetRef, stored: DocumentVersion) -> str:
+    force = f"or let the file win: monitor apply {ref.dataset_id} --force."
+    if kind != "monitors":
+        return f"Write what the stored version says into the file, {force}"
+    back = f"monitor document rollback {ref.dataset_id} --to {stored.version}"
+    return f"Put the stored version into the file: {back}; {force}"
+
+
+def _numbered(connection: Connection, ref: DatasetRef, kind: str, number: int) -> DocumentVersion:
+    found = _versions(connection, _of(ref, kind).where(schema.document_version.c.version == number))
+    if not found:
+        last = _latest(connection, ref, kind)
+        known = f"there are 1 to {last.version}" if last else "none was ever applied: `monitor apply`"
+        raise UsageError(f"the {kind} document of {ref.dataset_id} has no version {number}; {known}")
+    return found[0]
 
 
 def _latest(

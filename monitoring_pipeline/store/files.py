@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import sqlalchemy as sa
 
@@ -21,20 +21,35 @@ def known_files(store: Store, ref: DatasetRef) -> dict[str, dict[str, object]]:
         return dict(connection.execute(query).all())
 
 
-def save_files(store: Store, ref: DatasetRef, entries: Mapping[str, Mapping[str, object]]) -> None:
-    """Make the index hold exactly these entries (JSON) by path; files that are gone leave it."""
-    known = known_files(store, ref)
-    changed = [
-        {"dataset": ref.pk, "path": path, "entry": entries[path]}
-        for path in sorted(entries)
-        if known.get(path) != entries[path]
-    ]
-    gone = sorted(known.keys() - entries.keys())
-    if not changed and not gone:
+def counts(store: Store) -> dict[tuple[str, str], int]:
+    """How many files every dataset has, by (organisation, dataset id)."""
+    table, names = schema.source_file, schema.dataset
+    query = (
+        sa.select(names.c.organisation, names.c.dataset_id, sa.func.count())
+        .select_from(table.join(names, names.c.pk == table.c.dataset))
+        .group_by(names.c.organisation, names.c.dataset_id)
+    )
+    with store.read() as connection:
+        return {(owner, name): number for owner, name, number in connection.execute(query)}
+
+
+def save_files(
+    store: Store,
+    ref: DatasetRef,
+    entries: Mapping[str, Mapping[str, object]],
+    *,
+    gone: Collection[str] = (),
+) -> None:
+    """Write entries (JSON) by path, new or changed ones, and take the paths that are gone out of the index."""
+    if not entries and not gone:
         return
-    table = schema.source_file
+    table, paths = schema.source_file, sorted(gone)
     with store.begin() as connection:
-        upsert(connection, table, changed)
-        for start in range(0, len(gone), _CHUNK):
-            paths = gone[start : start + _CHUNK]
-            connection.execute(sa.delete(table).where(table.c.dataset == ref.pk, table.c.path.in_(paths)))
+        upsert(
+            connection,
+            table,
+            [{"dataset": ref.pk, "path": path, "entry": entries[path]} for path in sorted(entries)],
+        )
+        for start in range(0, len(paths), _CHUNK):
+            some = paths[start : start + _CHUNK]
+            connection.execute(sa.delete(table).where(table.c.dataset == ref.pk, table.c.path.in_(some)))

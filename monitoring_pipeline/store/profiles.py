@@ -30,7 +30,8 @@ from monitoring_pipeline.segments import OVERALL
 from monitoring_pipeline.store import schema
 from monitoring_pipeline.store.database import Store, insert_tuples
 from monitoring_pipeline.store.datasets import DatasetRef, lock_dataset, numbers
-from monitoring_pipeline.store.results import outdate
+from monitoring_pipeline.store.history import keep_superseded
+from monitoring_pipeline.store.results import Resting, outdate, outdate_resting
 from monitoring_pipeline.store.schema import BASE_GRAIN, PROFILE_SCALARS
 from monitoring_pipeline.store.selection import Scope, chosen, chunks_of, profile_conditions, scope_of
 from monitoring_pipeline.timegrid import Granularity, TimeRange, from_micros, to_micros
@@ -84,12 +85,14 @@ def write_batch(
     files: int,
     quality: Mapping[str, int],
     now: datetime,
+    resting: Sequence[Resting] = (),
 ) -> int:
     """Make the store hold exactly this profile for the bucket; return the bucket's version.
 
     One transaction: columns and segments that are not in the profile any more disappear. With the fingerprint that is
     stored already, the version and `profiled_at` stay, so that writing the same thing again changes nothing. With
-    another one the version rises by one, and the results become stale that the difference could change: those of
+    another one the version rises by one, the profile of before is kept as superseded, and the results become stale
+    that the difference could change: those of the bucket, and of others whose baselines hold it (`resting`), for
     columns and segments whose metrics are not what they were.
     """
     moment = to_micros(bucket)
@@ -107,6 +110,8 @@ def write_batch(
         version = 1 if before is None else before.version + (0 if same else 1)
         rows_before = {} if before is None or same else _rows_before(connection, ref, moment)
         if before is not None:
+            if not same:
+                keep_superseded(connection, ref, moment, now=now)
             _delete_batch(connection, ref, moment)
         prefix = (ref.pk, BASE_GRAIN, moment)
         keys = sorted(
@@ -144,6 +149,8 @@ def write_batch(
             }
             changed = None if before is None else _changed(rows_before, rows_now)
             outdate(connection, ref, moment, version=version, changed=changed)
+            if changed is None or changed:
+                outdate_resting(connection, resting, changed=changed)
         return version
 
 

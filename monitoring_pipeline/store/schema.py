@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0003"
 """The newest migration. Versions are four digits and sort as text."""
 
 VERSION_TABLE = "monitoring_schema_version"
@@ -88,8 +88,8 @@ def _time(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa
     return sa.Column(name, sa.BigInteger(), primary_key=primary_key, nullable=nullable, autoincrement=False)
 
 
-def _count(name: str, *, nullable: bool = False) -> sa.Column[int]:
-    return sa.Column(name, sa.BigInteger(), nullable=nullable)
+def _count(name: str, *, primary_key: bool = False, nullable: bool = False) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger(), primary_key=primary_key, nullable=nullable, autoincrement=False)
 
 
 def _json(name: str) -> sa.Column[object]:
@@ -103,6 +103,7 @@ dataset = sa.Table(
     _text("organisation"),
     _text("dataset_id"),
     _time("registered_at"),
+    sa.Column("revision", sa.BigInteger(), nullable=False, server_default=sa.text("0")),
     sa.UniqueConstraint("organisation", "dataset_id"),
 )
 
@@ -156,6 +157,42 @@ batch = sa.Table(
     _time("profiled_at"),
     _json("quality"),
     sqlite_with_rowid=False,
+)
+
+
+def _version_key() -> list[sa.Column[int] | sa.Column[str]]:
+    return [
+        _dataset(primary_key=True),
+        _time("bucket", primary_key=True),
+        _count("version", primary_key=True),
+        sa.Column("segment", _Pk, sa.ForeignKey("segment.pk"), primary_key=True, nullable=False),
+    ]
+
+
+superseded_batch = sa.Table(
+    "superseded_batch",
+    metadata,
+    *_version_key(),
+    _count("rows"),
+    _count("files"),
+    _time("first_upload"),
+    _time("last_upload"),
+    _text("fingerprint"),
+    _time("profiled_at"),
+    _json("quality"),
+    _time("superseded_at"),
+    comment="What `batch` said of a bucket before other data came, so that a verdict of then can be replayed",
+    sqlite_with_rowid=False,
+)
+
+superseded_profile = sa.Table(
+    "superseded_profile",
+    metadata,
+    *_version_key(),
+    sa.Column("column", _Pk, sa.ForeignKey("column_name.pk"), primary_key=True, nullable=False),
+    *(sa.Column(name, sa.Double(), nullable=True) for name in PROFILE_SCALARS),
+    sa.Column("components", sa.LargeBinary(), nullable=True),
+    comment="Profiles of those versions, sketches included",
 )
 
 reference_profile = sa.Table(
@@ -254,6 +291,13 @@ analyzer_result = sa.Table(
     ),
     sa.Index("ix_analyzer_result_run", "dataset", "run_id"),
     sa.Index("ix_analyzer_result_analysis", "dataset", "analysis_id"),
+    sa.Index(
+        "ix_analyzer_result_stale",
+        "dataset",
+        "bucket",
+        sqlite_where=sa.text("stale = 1 AND state = 'current'"),
+        postgresql_where=sa.text("stale AND state = 'current'"),
+    ),
 )
 
 evaluation = sa.Table(
@@ -276,6 +320,19 @@ analysis_run = sa.Table(
     _time("written_at"),
     _time("told_at", nullable=True),
     comment="Runs that left results, and whether monitors have spoken about them: a run that died before is told later",
+)
+
+failed_work = sa.Table(
+    "failed_work",
+    metadata,
+    _dataset(primary_key=True),
+    _time("bucket", primary_key=True),
+    _text("work"),
+    _count("attempts"),
+    _text("run_id"),
+    _text("error"),
+    _time("failed_at"),
+    comment="Buckets on which runs failed, and for what work: it is given up after some attempts",
 )
 
 digest = sa.Table(

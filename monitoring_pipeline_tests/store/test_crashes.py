@@ -110,7 +110,7 @@ def _dump(url: str) -> Dump:
         dump: Dump = {}
         for table in schema.metadata.sorted_tables:
             targets = {key.parent.name: names[key.column.table.name] for key in table.foreign_keys}
-            kept = [column for column in table.columns if column.name != "pk"]
+            kept = [column for column in table.columns if column.name not in ("pk", "revision")]
             rows = connection.execute(sa.select(*kept)).all()
             dump[table.name] = sorted(
                 (

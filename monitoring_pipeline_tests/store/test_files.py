@@ -16,9 +16,9 @@ def test_files_come_back_as_they_were_saved(store: Store, ref: DatasetRef) -> No
 
 def test_saving_changes_adds_and_forgets(store: Store, ref: DatasetRef) -> None:
     save_files(store, ref, {"a": {"size": 1}, "b": {"size": 2}, "c": {"size": 3}})
-    save_files(store, ref, {"a": {"size": 1}, "b": {"size": 20}, "d": {"size": 4}})
+    save_files(store, ref, {"b": {"size": 20}, "d": {"size": 4}}, gone=["c"])
     assert known_files(store, ref) == {"a": {"size": 1}, "b": {"size": 20}, "d": {"size": 4}}
-    save_files(store, ref, {})
+    save_files(store, ref, {}, gone=["a", "b", "d"])
     assert known_files(store, ref) == {}
 
 
@@ -28,7 +28,7 @@ def test_thousands_of_files_come_and_go(store: Store, ref: DatasetRef) -> None:
     }
     save_files(store, ref, entries)
     assert known_files(store, ref) == entries
-    save_files(store, ref, {"landing/00001": {"size": 1}})
+    save_files(store, ref, {}, gone=entries.keys() - {"landing/00001"})
     assert known_files(store, ref) == {"landing/00001": {"size": 1}}
 
 

@@ -8,6 +8,7 @@ import pytest
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.store.database import Store
 from monitoring_pipeline.store.datasets import DatasetRef, register_dataset
+from monitoring_pipeline.store.result_tables import as_tables
 from monitoring_pipeline.store.results import (
     RESULT_COLUMNS,
     calculated,
@@ -137,7 +138,10 @@ def test_what_has_been_judged_is_known_also_without_a_result(store: Store, ref: 
 def test_superseding_keeps_the_old_result_and_writes_the_new_one(store: Store, ref: DatasetRef) -> None:
     write_results(store, ref, [_row(), _row(1)])
     retired = supersede(
-        store, ref, evaluated=[("nulls", "v1", START)], replacements=[_row(run_id="run-2", metric_value=0.5)]
+        store,
+        ref,
+        evaluated=[("nulls", "v1", START)],
+        replacements=as_tables([_row(run_id="run-2", metric_value=0.5)]),
     )
     assert retired == 1
     current = results(store, ref, window=TimeRange(START, START + DAY))
@@ -152,7 +156,7 @@ def test_superseding_keeps_the_old_result_and_writes_the_new_one(store: Store, r
 def test_superseding_again_and_again_keeps_every_old_result(store: Store, ref: DatasetRef) -> None:
     write_results(store, ref, [_row()])
     for _ in range(3):
-        supersede(store, ref, evaluated=[("nulls", "v1", START)], replacements=[_row()])
+        supersede(store, ref, evaluated=[("nulls", "v1", START)], replacements=as_tables([_row()]))
     assert len(results(store, ref, state="superseded")) == 3
     assert len(results(store, ref)) == 1
 
