@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     now: datetime | None = Field(
         default=None, description="Pretend that it is this time (replays, demonstrations)."
     )
+    author: str | None = Field(
+        default=None, description="Who changes documents; the name of the operating system's user unless set."
+    )
     workspace_analyzers: bool = Field(
         default=False,
         description="Run the workspace's own analyzers, analyzers/*.py, with all rights of the pipeline.",

@@ -24,7 +24,10 @@ from monitoring_pipeline.pipeline import Analyzed, Notified, Profiled
 from monitoring_pipeline.segments import segment_label
 
 SHOWN = 10
-SHOWN_METRICS = ("count", "count_null", "mean", "stddev", "min", "median", "max", "unique_est")
+SHOWN_METRICS = (
+    *("count", "count_null", "mean", "stddev", "min", "median", "max"),
+    *("outlier_count", "outlier_sigma_count", "unique_est"),
+)
 
 
 @contextmanager
@@ -57,12 +60,15 @@ def show_profiled(console: Console, dataset_id: str, report: Profiled) -> None:
 
 def show_analyzed(console: Console, dataset_id: str, analyzed: Analyzed, notified: Notified) -> None:
     """How many verdicts and anomalies, the worst of them, and what waits."""
-    failures = sum(result.failure_type is not None for result in analyzed.results)
     console.print(
-        f"[bold]{dataset_id}[/bold] {len(analyzed.results):,} verdicts in {analyzed.seconds:.1f} s: "
+        f"[bold]{dataset_id}[/bold] {analyzed.count:,} verdicts in {analyzed.seconds:.1f} s: "
         f"{len(analyzed.anomalies):,} anomalies, {len(notified.incidents):,} incidents, "
         f"{len(notified.digests):,} digests"
-        + (f", {failures:,} without a verdict (`monitor results {dataset_id} --all`)" if failures else ""),
+        + (
+            f", {analyzed.failures:,} without a verdict (`monitor results {dataset_id} --all`)"
+            if analyzed.failures
+            else ""
+        ),
         highlight=False,
     )
     for incident in sorted(notified.incidents, key=lambda incident: incident.start, reverse=True)[:SHOWN]:
@@ -113,33 +119,42 @@ def show_digests(console: Console, digests: Sequence[Digest]) -> None:
         console.print(render_text(digest), highlight=False, markup=False)
 
 
-def show_status(console: Console, status: Status) -> None:
-    """One dataset's state in a few lines."""
+def show_status(console: Console, status: Status, *, every: bool = False) -> None:
+    """One dataset's state in a few lines; or in all there are with `every`."""
     console.print(f"[bold]{status.dataset_id}[/bold]  {status.granularity}", highlight=False)
     if status.last_bucket is None:
         console.print("  nothing profiled yet")
     else:
         console.print(
-            f"  {status.buckets:,} buckets profiled, {status.rows:,} rows, {_moment(status.first_bucket)} to "
-            f"{_moment(status.last_bucket)}, last upload {_moment(status.last_upload)}",
+            f"  {status.buckets:,} buckets profiled, {status.rows:,} rows, {moment_words(status.first_bucket)} to "
+            f"{moment_words(status.last_bucket)}, last upload {moment_words(status.last_upload)}",
             highlight=False,
         )
     if status.to_profile or status.due:
         console.print(
             f"  due: {status.to_profile:,} buckets to profile, {status.due:,} analyses (`monitor run {status.dataset_id}`)"
         )
-    for line in status.waiting[:SHOWN]:
+    shown = None if every else SHOWN
+    for line in status.todo[:shown]:
+        console.print(f"  due: {escape(line)}", highlight=False)
+    for line in status.waiting[:shown]:
         console.print(f"  waiting: {escape(line)}", highlight=False)
+    hidden = sum(len(lines[shown:]) for lines in (status.todo, status.waiting)) if shown is not None else 0
+    if hidden:
+        console.print(f"  and {hidden:,} more (`monitor status {status.dataset_id} --all`)", highlight=False)
+    for line in status.trouble:
+        console.print(f"  [yellow]trouble[/yellow] {escape(line)}", highlight=False)
     for incident in status.open_incidents:
         console.print(
-            f"  [red]open[/red] since {_moment(incident.start)}: {escape(incident.title)}", highlight=False
+            f"  [red]open[/red] since {moment_words(incident.start)}: {escape(incident.title)}",
+            highlight=False,
         )
     for line in status.undelivered:
         console.print(f"  [yellow]undelivered[/yellow] {escape(line)}", highlight=False)
 
 
 def show_profile(console: Console, described: Mapping[str, Any]) -> None:
-    """A profile file: for each segment a table of columns and what people ask of them first."""
+    """A profile file: for each segment a table of columns and what people ask of them first, and quality figures."""
     for part in described.get("segments", [described]):
         tags = ", ".join(f"{name}={value}" for name, value in (part.get("segment") or {}).items())
         console.print(
@@ -157,11 +172,16 @@ def show_profile(console: Console, described: Mapping[str, Any]) -> None:
                 escape(name), *(_figure(metrics.get(metric)) for metric in SHOWN_METRICS), escape(items)
             )
         console.print(table)
+        for name, value in part.get("performance", {}).get("metrics", {}).items():
+            console.print(f"  {name} {_figure(value)}", highlight=False)
+        for warning in part.get("warnings", ()):
+            console.print(f"  [yellow]{escape(warning)}[/yellow]", highlight=False)
 
 
 def _figure(value: object) -> str:
     return f"{value:,.6g}" if isinstance(value, (int, float)) else "" if value is None else str(value)
 
 
-def _moment(moment: datetime | None) -> str:
+def moment_words(moment: datetime | None) -> str:
+    """A moment to the minute; never, where there is none."""
     return f"{moment:%Y-%m-%d %H:%M}" if moment else "never"

@@ -6,10 +6,32 @@ Exit codes: 0 healthy, 1 anomalies at or above the asked severity, 2 a mistake i
 """
 
 # In the order in which `monitor --help` shows them.
-from monitoring_pipeline.cli import start, operate, documents, profiles, schedule
+from monitoring_pipeline.cli import (
+    start,
+    operate,
+    documents,
+    explore,
+    change,
+    presets,
+    preview,
+    profiles,
+    schedule,
+)
 from monitoring_pipeline.cli.app import app
 
-__all__ = ["app", "documents", "main", "operate", "profiles", "schedule", "start"]
+__all__ = [
+    "app",
+    "change",
+    "documents",
+    "explore",
+    "main",
+    "operate",
+    "presets",
+    "preview",
+    "profiles",
+    "schedule",
+    "start",
+]
 
 
 def main() -> None:

@@ -71,6 +71,12 @@ def fail(error: MonitoringError) -> NoReturn:
     raise typer.Exit(error.exit_code)
 
 
+def say_next(*commands: str) -> None:
+    """What a user may want to do now."""
+    for place, command in enumerate(commands):
+        out.print(f"{'next' if place == 0 else '':<6} {escape(command)}", highlight=False)
+
+
 def chosen_datasets(workspace: Workspace, datasets: Sequence[str] | None) -> list[str]:
     chosen = list(datasets or workspace.catalog.datasets)
     for dataset_id in chosen:
@@ -95,9 +101,9 @@ def asked_buckets(
     workspace: Workspace, dataset_id: str, start: str | None, end: str | None
 ) -> list[datetime] | None:
     """Buckets of the asked window, cut to where the dataset has been and where the present is."""
-    from monitoring_pipeline import pipeline
+    from monitoring_pipeline import readiness
 
     window = asked_window(start, end)
     if window is None:
         return None
-    return pipeline.buckets_in(workspace, dataset_id, window)
+    return readiness.buckets_in(workspace, dataset_id, window)

@@ -21,6 +21,7 @@ from monitoring_pipeline.cli.app import (
     fail,
     open_workspace,
     out,
+    say_next,
 )
 from monitoring_pipeline.errors import Problem, UsageError
 from monitoring_pipeline.settings import Settings
@@ -37,13 +38,16 @@ def validate(
         typer.Argument(help="Monitor documents or dataset descriptions; the workspace unless given."),
     ] = None,
 ) -> None:
-    """Check monitor documents and dataset descriptions: every problem at once, with its place."""
+    """Check monitor documents and dataset descriptions: every problem at once, with its place.
+
+    **Example**  `monitor validate data/datasets/orders/monitors.json`
+    """
     from monitoring_pipeline.config.dataset import load_dataset
     from monitoring_pipeline.config.document import load_document
     from monitoring_pipeline.errors import DocumentError
     from monitoring_pipeline.workspace import DATASET_FILE, DOCUMENT_FILE, own_metrics
 
-    home = Settings().home
+    home = _with_plug_ins()
     paths = files or sorted(
         path for name in (DATASET_FILE, DOCUMENT_FILE) for path in (home / "datasets").glob(f"*/{name}")
     )
@@ -78,34 +82,70 @@ def _idle_analyzers(document: MonitorDocument, folder: Path) -> Iterator[Problem
     from monitoring_pipeline.analysis.engine import unable
     from monitoring_pipeline.config.dataset import load_dataset
     from monitoring_pipeline.errors import DocumentError
-    from monitoring_pipeline.workspace import DATASET_FILE, own_metrics
+    from monitoring_pipeline.workspace import (
+        DATASET_FILE,
+        DOCUMENT_FILE,
+        own_metrics,
+        refuse_stated_metrics,
+    )
 
     description = folder / DATASET_FILE
     metrics: Mapping[str, Metric] = {}
     if description.exists():
         with suppress(DocumentError):  # told where the description itself is checked
             metrics = own_metrics(load_dataset(description), source=str(description))
+    refuse_stated_metrics(document, metrics, source=str(folder / DOCUMENT_FILE))
     reasons = unable(document, metrics=metrics)
     for place, analyzer in enumerate(document.analyzers):
         if analyzer.id in reasons:
             yield Problem(f"$.analyzers[{place}]", f"{analyzer.id}, which does not run", reasons[analyzer.id])
 
 
+def _with_plug_ins() -> Path:
+    """The workspace's folder, with its own analyzers known where the settings allow them."""
+    from monitoring_pipeline.config.plug_ins import use_folder
+
+    settings = Settings()
+    use_folder(settings.home if settings.workspace_analyzers else None)
+    return settings.home
+
+
 @app.command(rich_help_panel="What is watched")
 def schema() -> None:
-    """Print the JSON Schema of the monitor document, for editors."""
-    from monitoring_pipeline.config.document import json_schema
+    """Print the JSON Schema of the monitor document, for editors; plug-in analyzers are in it.
 
-    sys.stdout.write(json.dumps(json_schema(), indent=2) + "\n")
+    **Example**  `monitor schema > monitors.schema.json`, and in the document `"$schema": "…/monitors.schema.json"`
+    """
+    from monitoring_pipeline.config.editor_schema import editor_schema
+
+    _with_plug_ins()
+    made, left_out = editor_schema()
+    sys.stdout.write(json.dumps(made, indent=2) + "\n")
+    for reason in left_out:
+        err.print(f"[yellow]left out[/yellow] {escape(reason)}", highlight=False)
 
 
 @app.command(rich_help_panel="What is watched")
-def apply(datasets: DatasetOption = None) -> None:
-    """Write the workspace's files to the store as versioned documents."""
+def apply(
+    datasets: DatasetOption = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="The file wins over what came through the API since.")
+    ] = False,
+) -> None:
+    """Write the workspace's files to the store as versioned documents.
+
+    **Example**  `monitor apply orders`, after `monitor document diff orders`
+    """
+    from monitoring_pipeline.document_tables import show_diff
+
     with open_workspace() as workspace:
+        changed = False
         for dataset_id in chosen_datasets(workspace, datasets):
-            for kind, version in workspace.apply(dataset_id).items():
+            for kind, version in workspace.apply(dataset_id, force=force).items():
+                changed = changed or version.changed
                 state = "changed" if version.changed else "unchanged"
-                out.print(f"{dataset_id}/{kind}: {state}, version {version.version}")
-                if version.changed and version.diff:
-                    out.print(escape(version.diff), highlight=False)
+                out.print(f"{dataset_id}/{kind}: {state}, version {version.version}", highlight=False)
+                if version.changed:
+                    show_diff(out, version.diff)
+        if changed:
+            say_next("monitor run", "monitor document history DATASET")

@@ -124,12 +124,17 @@ def digest(
 
 
 @app.command(rich_help_panel="Every day")
-def status(datasets: DatasetOption = None) -> None:
-    """Show what has arrived, what is due, what waits for what, and open incidents."""
+def status(
+    datasets: DatasetOption = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every bucket and analyzer on a line of its own.")
+    ] = False,
+) -> None:
+    """Show what has arrived, what is due, what waits for what and until when, what was given up, open incidents."""
     from monitoring_pipeline import overview, terminal
 
     with open_workspace() as workspace:
         for name, error in workspace.catalog.broken.items():
             err.print(f"[red]✗[/red] {name}: {escape(str(error))}")
         for dataset_id in chosen_datasets(workspace, datasets):
-            terminal.show_status(out, overview.status(workspace, dataset_id))
+            terminal.show_status(out, overview.status(workspace, dataset_id, every=every), every=every)

@@ -1,10 +1,13 @@
-"""Commands about time: try a document's readiness, cool-down and schedules on a virtual clock."""
+"""Commands about time: fill the past, judge again what late data has changed, try schedules on a virtual clock."""
 
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +16,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from monitoring_pipeline.cli.app import JsonOption, app, asked_window, open_workspace, out
+from monitoring_pipeline.cli.app import (
+    FAILED,
+    FromOption,
+    JsonOption,
+    ToOption,
+    app,
+    asked_window,
+    err,
+    open_workspace,
+    out,
+)
 from monitoring_pipeline.errors import UsageError
 from monitoring_pipeline.timegrid import TimeRange, parse_moment
 
@@ -22,6 +35,193 @@ if TYPE_CHECKING:
     from monitoring_pipeline.workspace import Workspace
 
 _SHOWN = 60
+
+
+@app.command(rich_help_panel="Time")
+def backfill(
+    dataset: Annotated[str, typer.Argument(help="The dataset.")],
+    start: FromOption = None,
+    end: ToOption = None,
+    again: Annotated[bool, typer.Option("--again", help="Also profile what has not changed.")] = False,
+    tell: Annotated[
+        bool,
+        typer.Option("--notify", help="Record digests about the past as well; unless given, nobody is told."),
+    ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report/--no-report", help="Show the filled partitions in Dagster, where there is one."
+        ),
+    ] = True,
+) -> None:
+    """Fill the store over a range of buckets, straight and fast; then show Dagster what was done.
+
+    Everything since the dataset's first bucket, unless told. Stop it with Ctrl-C and run it again: it goes on where
+    it was, and what is done stays done.
+
+    `monitor backfill lead-scoring --from 2025-01-01 --to 2026-01-01`
+    """
+    from monitoring_pipeline import terminal
+    from monitoring_pipeline.backfill import backfill as fill
+
+    with open_workspace() as workspace, _stoppable() as stopped:
+        window = asked_window(start, end) or TimeRange(parse_moment("1970-01-01"), parse_moment("2200-01-01"))
+        workspace.dataset(dataset)
+        workspace.apply(dataset)
+        last, chunks = None, []
+        with terminal.progress(out, f"filling {dataset}") as progress:
+            for chunk in fill(workspace, dataset, window, again=again, tell=tell):
+                progress(chunk.done, chunk.total)
+                chunks.append(chunk)
+                last = chunk
+                if stopped():
+                    break
+        if last is None:
+            raise UsageError(
+                f"{dataset} has no bucket in that range; `monitor status {dataset}` shows what there is"
+            )
+        seconds = sum(chunk.seconds for chunk in chunks)
+        out.print(
+            f"[bold]{dataset}[/bold] {last.done:,} of {last.total:,} buckets in {seconds:.1f} s: "
+            f"{sum(chunk.profiled for chunk in chunks):,} profiled ({sum(chunk.rows for chunk in chunks):,} rows), "
+            f"{sum(chunk.unchanged for chunk in chunks):,} unchanged, {sum(chunk.missing for chunk in chunks):,} without "
+            f"data; {sum(chunk.verdicts for chunk in chunks):,} new verdicts, "
+            f"{sum(chunk.anomalies for chunk in chunks):,} anomalies",
+            highlight=False,
+        )
+        for line in dict.fromkeys(problem for chunk in chunks for problem in chunk.problems):
+            out.print(f"  [yellow]note[/yellow] {escape(line)}", highlight=False)
+        if report and not stopped():
+            _report_to_dagster(
+                workspace, dataset, TimeRange(chunks[0].window.start, last.window.end), stopped
+            )
+        if stopped():
+            out.print("stopped as asked; the same command goes on from here")
+        else:
+            out.print(f"next   monitor results {dataset}   or   make dev")
+
+
+def _report_to_dagster(
+    workspace: Workspace, dataset: str, window: TimeRange, stopped: Callable[[], bool]
+) -> None:
+    from monitoring_pipeline import terminal
+    from monitoring_pipeline.orchestration.reporting import instance_here, report_partitions
+
+    with instance_here() as instance:
+        if instance is None:
+            out.print(
+                "no Dagster instance here (DAGSTER_HOME is not set): the store is filled, nothing was reported"
+            )
+            return
+        with terminal.progress(out, "telling Dagster") as progress:
+            told = report_partitions(instance, workspace, dataset, window, progress=progress, stopped=stopped)
+        out.print(f"Dagster was told of {told:,} partitions")
+
+
+@contextmanager
+def _stoppable() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C lets the work at hand finish; a second one ends it at once, which is safe as well."""
+    asked = False
+
+    def note(_number: int, _frame: object) -> None:
+        nonlocal asked
+        asked = True
+        err.print("stopping after this part; Ctrl-C again stops at once (nothing is lost either way)")
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@app.command(rich_help_panel="Time")
+def reanalyze(
+    dataset: Annotated[str, typer.Argument(help="The dataset.")],
+    start: FromOption = None,
+    end: ToOption = None,
+    everything: Annotated[
+        bool,
+        typer.Option("--all", help="Every verdict of the range, not only those that new data could change."),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Tell nobody of what has turned out bad.")] = False,
+) -> None:
+    """Judge again what late or repaired data has made stale. The old verdicts stay, as superseded.
+
+    What was an anomaly before and still is one is not told again.
+
+    `monitor reanalyze lead-scoring --from 2026-03-01`
+    """
+    from monitoring_pipeline import pipeline
+    from monitoring_pipeline import reanalysis as again
+    from monitoring_pipeline.alerting.wording import sentence
+
+    with open_workspace() as workspace:
+        window = asked_window(start, end)
+        workspace.dataset(dataset)
+        with out.status(f"judging {dataset} again"):
+            report = again.reanalyze(workspace, dataset, window, everything=everything)
+            notified = pipeline.notify(workspace, dataset, quietly=quiet)
+        out.print(
+            f"[bold]{dataset}[/bold] {report.retired:,} verdicts on {len(report.buckets):,} buckets judged again in "
+            f"{report.seconds:.1f} s: {len(report.turned_good):,} anomalies gone, {len(report.turned_bad):,} new; "
+            f"{len(notified.digests):,} digests",
+            highlight=False,
+        )
+        for mark, turned in (
+            ("[green]gone[/green]", report.turned_good),
+            ("[red]new[/red]", report.turned_bad),
+        ):
+            for result in turned[:_SHOWN]:
+                out.print(
+                    f"  {mark} {result.bucket:%Y-%m-%d %H:%M}  {escape(sentence(result))}", highlight=False
+                )
+        if report.left:
+            out.print(
+                f"  [yellow]left[/yellow] {report.left:,} stale verdicts of analyzers that are no more as they were"
+            )
+        for note in [*report.notes, *notified.problems]:
+            out.print(f"  [yellow]note[/yellow] {escape(note)}", highlight=False)
+        if not report.buckets and not everything:
+            out.print("nothing is stale; --all judges the range again all the same")
+        if not quiet and notified.digests:
+            out.print("next   monitor digest --send")
+
+
+@app.command(rich_help_panel="Time")
+def replay(
+    dataset: Annotated[str, typer.Argument(help="The dataset.")],
+    start: FromOption = None,
+    end: ToOption = None,
+) -> None:
+    """Prove that each verdict follows from what was known when it was given. Stores nothing.
+
+    Every verdict of the range, superseded ones too, is judged again from the profiles, the monitor document and the
+    verdicts of that moment. Exit code 3 when one comes out otherwise.
+
+    `monitor replay lead-scoring --from 2026-03-01 --to 2026-03-08`
+    """
+    from monitoring_pipeline import replay as then
+    from monitoring_pipeline.segments import segment_label
+
+    with open_workspace() as workspace:
+        workspace.dataset(dataset)
+        with out.status(f"replaying {dataset}"):
+            found = then.replay(workspace, dataset, asked_window(start, end))
+        for one in found.differences[:_SHOWN]:
+            place = f"{one.bucket:%Y-%m-%d %H:%M} {one.analyzer_id} {one.column or '(dataset)'} {segment_label(one.segment)}"
+            out.print(
+                f"  [red]✗[/red] {escape(place)}: {one.name} was {one.then!r}, is {one.now!r}",
+                highlight=False,
+            )
+        out.print(
+            f"[bold]{dataset}[/bold] {found.verdicts:,} verdicts of {found.runs:,} runs: {found.same - found.left:,} the "
+            f"same, {found.verdicts - found.same:,} different, {found.left:,} of analyzers of which no document is known",
+            highlight=False,
+        )
+        if found.differences:
+            raise typer.Exit(FAILED)
 
 
 @app.command(rich_help_panel="Time")
@@ -74,10 +274,10 @@ def simulate(
 
 
 def _real_arrivals(workspace: Workspace, dataset_id: str) -> list[SimulatedArrival]:
-    from monitoring_pipeline import pipeline
+    from monitoring_pipeline import readiness
     from monitoring_pipeline.simulation import SimulatedArrival
 
-    found = pipeline.discover(workspace, dataset_id).arrivals
+    found = readiness.discover(workspace, dataset_id).arrivals
     return [SimulatedArrival(one.last_upload, bucket, one.rows) for bucket, one in found.items()]
 
 
