@@ -8,16 +8,20 @@ from datetime import datetime
 
 import numpy as np
 
-from monitoring_pipeline import pipeline
+from monitoring_pipeline import readiness
 from monitoring_pipeline.alerting.anomalies import badness
 from monitoring_pipeline.alerting.digests import Digest
 from monitoring_pipeline.alerting.incidents import Incident
 from monitoring_pipeline.alerting.incidents import Status as IncidentStatus
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.segments import OVERALL
-from monitoring_pipeline.store import datasets, digests, incidents, profiles, results
+from monitoring_pipeline.store import datasets, digests, files, incidents, profiles, results, work
+from monitoring_pipeline.store.work import Stale
 from monitoring_pipeline.timegrid import Granularity, TimeRange, from_micros
 from monitoring_pipeline.workspace import Workspace
+
+FILES_NAMED = 5
+"""Files that cannot be read, of which each is told by its name."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,22 @@ class Status:
     last_upload: datetime | None
     to_profile: int
     due: int
+    todo: tuple[str, ...]
+    """What is due, in words."""
     waiting: tuple[str, ...]
+    """What waits for what and until when, in words."""
+    trouble: tuple[str, ...]
+    """What will not mend itself: work that was given up, data that does not come, stale results."""
     open_incidents: tuple[Incident, ...]
     undelivered: tuple[str, ...]
 
 
-def status(workspace: Workspace, dataset_id: str) -> Status:
-    """The dataset's state now."""
-    pending = pipeline.pending(workspace, dataset_id)
+def status(workspace: Workspace, dataset_id: str, *, every: bool = False) -> Status:
+    """The dataset's state now; with `every`, each bucket and analyzer has words of its own."""
+    pending = readiness.pending(workspace, dataset_id)
     ref = workspace.ref(dataset_id)
     batches = profiles.batches(workspace.store, ref)
+    stale = work.stale(workspace.store).get((ref.organisation, ref.dataset_id))
     return Status(
         dataset_id=dataset_id,
         granularity=workspace.dataset(dataset_id).spec.granularity,
@@ -57,11 +67,39 @@ def status(workspace: Workspace, dataset_id: str) -> Status:
         last_upload=max((batch.last_upload for batch in batches), default=None),
         to_profile=len(pending.profile),
         due=len(pending.due),
-        waiting=tuple(pending.summary()),
+        todo=tuple(pending.todo(every=every)),
+        waiting=tuple(pending.summary(every=every)),
+        trouble=(
+            *pending.trouble(),
+            *_unreadable(workspace, ref),
+            *([stale_words(dataset_id, stale)] if stale else []),
+        ),
         open_incidents=tuple(
             found for found in find_incidents(workspace, dataset_id) if found.status is IncidentStatus.OPEN
         ),
         undelivered=tuple(undelivered(workspace, dataset_id)),
+    )
+
+
+def _unreadable(workspace: Workspace, ref: datasets.DatasetRef) -> list[str]:
+    """Files that could not be read, in words: each of the first few with its reason."""
+    broken = [
+        entry for entry in files.known_files(workspace.store, ref).values() if not entry.get("readable", True)
+    ]
+    lines = [f"{entry['path']} cannot be read: {entry.get('detail', '')}" for entry in broken[:FILES_NAMED]]
+    more = len(broken) - len(lines)
+    return [
+        *lines,
+        *([f"{more:,} more files cannot be read; `monitor profile` tells of all"] if more else []),
+    ]
+
+
+def stale_words(dataset_id: str, stale: Stale) -> str:
+    """Stale results in words, and what to do about them."""
+    return (
+        f"{stale.results:,} results on {stale.buckets:,} buckets from {stale.first:%Y-%m-%d %H:%M} to "
+        f"{stale.last:%Y-%m-%d %H:%M} are stale, because their data has changed since they were given; "
+        f"`monitor reanalyze {dataset_id}` gives them anew"
     )
 
 

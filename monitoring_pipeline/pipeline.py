@@ -13,25 +13,29 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
+from monitoring_pipeline import readiness
 from monitoring_pipeline.alerting import delivery
 from monitoring_pipeline.alerting.channels import Channel, configured_channels
 from monitoring_pipeline.alerting.delivery import DeliveryReport
 from monitoring_pipeline.alerting.digests import Digest, build_digests
 from monitoring_pipeline.alerting.incidents import ECHO, Incident, group_incidents
-from monitoring_pipeline.analysis.engine import analyze, unable
-from monitoring_pipeline.analysis.gates import BatchFacts, Decision, Due, Gate, Waiting, decide
+from monitoring_pipeline.analysis.engine import analyze
+from monitoring_pipeline.analysis.findings import Findings
+from monitoring_pipeline.analysis.gates import Due, Waiting
+from monitoring_pipeline.analysis.passes import passes
+from monitoring_pipeline.analysis.reach import reach_of
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.analysis.schema_inference import SCALARS as SCHEMA_SCALARS
 from monitoring_pipeline.analysis.schema_inference import infer_schema
 from monitoring_pipeline.config.entity_schema import EntitySchema
+from monitoring_pipeline.profiling.merging import ProfileMerger
 from monitoring_pipeline.profiling.profile import DatasetProfile
 from monitoring_pipeline.profiling.profiler import Profiler
 from monitoring_pipeline.segments import OVERALL
-from monitoring_pipeline.sources.base import Arrival, FileEntry, InputProblem, Scan, problem_counts
-from monitoring_pipeline.store import entity_schema, files, incidents, profiles, results
-from monitoring_pipeline.timegrid import TimeRange, from_micros
+from monitoring_pipeline.sources.base import Arrival, InputProblem, ProfilePiece, Scan, problem_counts
+from monitoring_pipeline.store import entity_schema, incidents, profiles, results
+from monitoring_pipeline.timegrid import TimeRange
 from monitoring_pipeline.workspace import MonitoredDataset, Workspace
 
 BUCKETS_PER_PASS = 64
@@ -77,7 +81,12 @@ class Analyzed:
     """What `analyze_batch` did: new results, what waits and why, and notes on what could not run."""
 
     run_id: str
-    results: tuple[AnalyzerResult, ...]
+    results: Findings
+    """All that are new; of a backfill in several passes only the anomalies."""
+    count: int
+    """New results."""
+    failures: int
+    """New results without a verdict."""
     due: tuple[Due, ...]
     waiting: tuple[Waiting, ...]
     notes: tuple[str, ...]
@@ -85,7 +94,7 @@ class Analyzed:
 
     @property
     def anomalies(self) -> tuple[AnalyzerResult, ...]:
-        return tuple(result for result in self.results if result.anomaly_count)
+        return self.results.anomalies
 
 
 @dataclass(frozen=True)
@@ -95,90 +104,6 @@ class Notified:
     digests: tuple[Digest, ...]
     incidents: tuple[Incident, ...]
     problems: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Pending:
-    """What is to be done for a dataset now, and what has to wait."""
-
-    profile: tuple[datetime, ...]
-    """Buckets that are over and whose data is new or changed, ascending."""
-    due: tuple[Due, ...]
-    waiting: tuple[Waiting, ...]
-    arrivals: Mapping[datetime, Arrival]
-
-    @property
-    def buckets(self) -> tuple[datetime, ...]:
-        """Buckets with anything to do, ascending."""
-        return tuple(sorted({*self.profile, *(due.bucket for due in self.due)}))
-
-    def summary(self) -> list[str]:
-        """What waits and for what, in words: one line for each analyzer and reason."""
-        lines: list[str] = []
-        for (analyzer_id, gate), group in _grouped(self.waiting).items():
-            first, last = group[0], group[-1]
-            if first.bucket is None or last.bucket is None:
-                lines.append(f"{analyzer_id}: {first.reason}")
-            elif len(group) == 1:
-                lines.append(f"{analyzer_id} on {first.bucket:%Y-%m-%d %H:%M}: {first.reason}")
-            else:
-                lines.append(
-                    f"{analyzer_id}: {gate.value}, {len(group):,} buckets from {first.bucket:%Y-%m-%d %H:%M} "
-                    f"to {last.bucket:%Y-%m-%d %H:%M}; the last {last.reason}"
-                )
-        return lines
-
-
-def _grouped(waiting: Sequence[Waiting]) -> dict[tuple[str, Gate], list[Waiting]]:
-    groups: dict[tuple[str, Gate], list[Waiting]] = {}
-    for item in waiting:
-        groups.setdefault((item.analyzer_id, item.gate), []).append(item)
-    return groups
-
-
-def discover(workspace: Workspace, dataset_id: str) -> Scan:
-    """Look for the dataset's files; those seen before are not read again."""
-    ref = workspace.ref(dataset_id)
-    known = {
-        path: FileEntry.from_json(entry) for path, entry in files.known_files(workspace.store, ref).items()
-    }
-    scan = workspace.source(dataset_id).scan(known, as_of=workspace.as_of)
-    found = {entry.path: entry for entry in scan.files}
-    if found != known:
-        files.save_files(workspace.store, ref, {path: entry.to_json() for path, entry in found.items()})
-    return scan
-
-
-def first_bucket(workspace: Workspace, dataset_id: str) -> datetime:
-    """The dataset's first bucket: as described, or the first that has data, or the present one.
-
-    Looks for files only while none is known, so that a dataset nobody has run yet begins where its data begins.
-    """
-    spec = workspace.dataset(dataset_id).spec
-    if spec.start is not None:
-        return spec.start
-    known = files.known_files(workspace.store, workspace.ref(dataset_id)).values()
-    seen = [int(bucket) for entry in known for bucket in cast("Mapping[str, int]", entry["rows"])]
-    if seen:
-        return spec.granularity.floor(from_micros(min(seen)))
-    arrivals = discover(workspace, dataset_id).arrivals
-    return min(arrivals, default=spec.granularity.floor(workspace.now()))
-
-
-def buckets_in(workspace: Workspace, dataset_id: str, window: TimeRange) -> list[datetime]:
-    """Buckets of a window, no earlier than the dataset's first and no later than the present one, ascending."""
-    granularity = workspace.dataset(dataset_id).spec.granularity
-    start = max(window.start, first_bucket(workspace, dataset_id))
-    end = min(window.end, granularity.shift(granularity.floor(workspace.now()), 1))
-    return list(TimeRange(start, end).buckets(granularity)) if start < end else []
-
-
-def pending(workspace: Workspace, dataset_id: str, *, backfill: bool = False) -> Pending:
-    """What is due now: buckets whose data is new or changed, and analyzers on them. `backfill` lifts the grace."""
-    scan = discover(workspace, dataset_id)
-    fresh = _fresh(workspace, dataset_id, scan)
-    decision = _decide(workspace, dataset_id, arrivals=scan.arrivals, backfill=backfill)
-    return Pending(tuple(sorted(fresh)), decision.due, decision.waiting, scan.arrivals)
 
 
 def profile_batch(
@@ -195,10 +120,10 @@ def profile_batch(
     changes while it is read makes its buckets wait for the next call; it is among the problems.
     """
     began = time.perf_counter()
-    dataset, scan = workspace.dataset(dataset_id), discover(workspace, dataset_id)
+    dataset, scan = workspace.dataset(dataset_id), readiness.discover(workspace, dataset_id)
     asked = sorted(scan.arrivals if buckets is None else buckets)
     present = [bucket for bucket in asked if bucket in scan.arrivals]
-    stale = {*present} if again else _fresh(workspace, dataset_id, scan) & {*present}
+    stale = {*present} if again else readiness.fresh(workspace, dataset_id, scan) & {*present}
     wanted = [bucket for bucket in present if bucket in stale]
     problems = list(scan.problems)
     done: list[ProfiledBucket] = []
@@ -232,46 +157,68 @@ def analyze_batch(
     """Run the analyzers that are due on the buckets (all, unless given) and write their results.
 
     A result is written once: what has been judged is not judged again. `backfill` lifts the grace period, because
-    somebody asked for these buckets; readiness, cool-down and schedules hold all the same.
+    somebody asked for these buckets; readiness, cool-down and schedules hold all the same. Many buckets are judged in
+    passes, oldest first, each written in one transaction.
     """
     began = time.perf_counter()
     run_id = run_id or str(uuid.uuid4())
     dataset, ref, now = workspace.dataset(dataset_id), workspace.ref(dataset_id), workspace.now()
-    decision = _decide(workspace, dataset_id, backfill=backfill, window=_span(dataset, buckets))
+    decision = readiness.decision(workspace, dataset_id, backfill=backfill, window=_span(dataset, buckets))
     asked = None if buckets is None else {*buckets}
     due = tuple(item for item in decision.due if asked is None or item.bucket in asked)
     waiting = tuple(
         item for item in decision.waiting if asked is None or item.bucket is None or item.bucket in asked
     )
-    analysis = analyze(
-        workspace.store,
-        ref,
-        dataset.document,
-        due,
-        now=now,
+    found: list[Findings] = []
+    notes: dict[str, None] = {}
+    count = failures = 0
+    parts = list(passes(workspace.store, ref, dataset.document, due))
+    for part in parts:
+        analysis = analyze(
+            workspace.store,
+            ref,
+            dataset.document,
+            part,
+            now=now,
+            run_id=run_id,
+            schema=workspace.entity_schema(dataset_id),
+            metrics=dataset.metrics,
+            backfill=backfill and buckets is not None,
+        )
+        written = results.write_tables(
+            workspace.store,
+            ref,
+            (block.to_table() for block in analysis.results.blocks),
+            evaluated=[(item.analyzer_id, item.analyzer_version, item.bucket) for item in part],
+            now=now,
+        )
+        fresh = analysis.results.among(written)
+        count, failures = count + len(fresh), failures + fresh.failures
+        found.append(fresh if len(parts) == 1 else fresh.only_anomalies())
+        notes |= dict.fromkeys(analysis.notes)
+    return Analyzed(
         run_id=run_id,
-        schema=workspace.entity_schema(dataset_id),
-        metrics=dataset.metrics,
-        backfill=backfill and buckets is not None,
+        results=Findings(block for one in found for block in one.blocks),
+        count=count,
+        failures=failures,
+        due=due,
+        waiting=waiting,
+        notes=tuple(notes),
+        seconds=time.perf_counter() - began,
     )
-    written = results.write_results(
-        workspace.store,
-        ref,
-        [result.to_row() for result in analysis.results],
-        evaluated=[(item.analyzer_id, item.analyzer_version, item.bucket) for item in due],
-        now=now,
-    )
-    fresh = tuple(result for result in analysis.results if result.analysis_id in written)
-    return Analyzed(run_id, fresh, due, waiting, analysis.notes, time.perf_counter() - began)
 
 
-def notify(workspace: Workspace, dataset_id: str) -> Notified:
+def notify(workspace: Workspace, dataset_id: str, *, quietly: bool = False) -> Notified:
     """Turn verdicts that nobody has been told of into incidents and digests in the outbox; `deliver` sends them.
 
-    Run by run: what a run that died had found is told now, in the words it would have used then.
+    Run by run: what a run that died had found is told now, in the words it would have used then. `quietly` keeps the
+    incidents and records no digest, for a past that nobody needs to be woken for.
     """
     ref = workspace.ref(dataset_id)
-    told = [_tell(workspace, dataset_id, run_id) for run_id in results.untold_runs(workspace.store, ref)]
+    told = [
+        _tell(workspace, dataset_id, run_id, quietly=quietly)
+        for run_id in results.untold_runs(workspace.store, ref)
+    ]
     return Notified(
         digests=tuple(digest for part in told for digest in part.digests),
         incidents=tuple({incident.id: incident for part in told for incident in part.incidents}.values()),
@@ -279,12 +226,22 @@ def notify(workspace: Workspace, dataset_id: str) -> Notified:
     )
 
 
-def _tell(workspace: Workspace, dataset_id: str, run_id: str) -> Notified:
+def _tell(workspace: Workspace, dataset_id: str, run_id: str, *, quietly: bool) -> Notified:
     dataset, ref, now = workspace.dataset(dataset_id), workspace.ref(dataset_id), workspace.now()
     verdicts = [AnalyzerResult.from_row(row) for row in results.results(workspace.store, ref, run_id=run_id)]
     touched = _update_incidents(workspace, dataset, verdicts)
-    digests = build_digests(
-        dataset.document, verdicts, now=now, run_id=run_id, organisation=ref.organisation, incidents=touched
+    told = results.alarmed_before(workspace.store, ref, run_id)
+    digests = (
+        []
+        if quietly
+        else build_digests(
+            dataset.document,
+            [verdict for verdict in verdicts if verdict.analysis_id not in told],
+            now=now,
+            run_id=run_id,
+            organisation=ref.organisation,
+            incidents=touched,
+        )
     )
     recorded, problems = delivery.enqueue(
         workspace.store, ref, dataset.document, digests, configured_channels(workspace.settings), now=now
@@ -331,20 +288,6 @@ def _update_incidents(
     return grouped
 
 
-def _fresh(workspace: Workspace, dataset_id: str, scan: Scan) -> set[datetime]:
-    """Buckets that are over (or may be partial) and whose data is not what their profile was made from."""
-    dataset, now = workspace.dataset(dataset_id), workspace.now()
-    granularity, partial = dataset.spec.granularity, dataset.document.allow_partial_target_batches
-    profiled = {
-        row.bucket: row.fingerprint for row in profiles.batches(workspace.store, workspace.ref(dataset_id))
-    }
-    return {
-        bucket
-        for bucket, arrival in scan.arrivals.items()
-        if profiled.get(bucket) != arrival.fingerprint and (partial or granularity.shift(bucket, 1) <= now)
-    }
-
-
 def _profile_chunk(
     workspace: Workspace,
     dataset: MonitoredDataset,
@@ -355,8 +298,19 @@ def _profile_chunk(
     """Profiles of neighbouring buckets, made in one pass over their files, with the cells read for each."""
     spec = dataset.spec
     profilers: dict[datetime, Profiler] = {}
+    mergers: dict[datetime, ProfileMerger] = {}
     cells: Counter[datetime] = Counter()
     for piece in workspace.source(dataset.id).read(scan, buckets, problems=problems):
+        if isinstance(piece, ProfilePiece):
+            if piece.bucket not in mergers:
+                mergers[piece.bucket] = ProfileMerger(
+                    spec.segments,
+                    settings=spec.profile,
+                    exclude=spec.exclude,
+                    positive=spec.columns.positive,
+                )
+            mergers[piece.bucket].update(piece.profile)
+            continue
         if piece.bucket not in profilers:
             profilers[piece.bucket] = Profiler(
                 spec.segments,
@@ -368,9 +322,18 @@ def _profile_chunk(
         profilers[piece.bucket].update(piece.batch, adds_rows=piece.part == "rows")
         cells[piece.bucket] += piece.batch.num_rows * piece.batch.num_columns
     changed = {bucket for problem in problems if problem.kind == "changed" for bucket in problem.buckets}
-    for bucket in sorted(profilers):
+    made = {**profilers, **mergers}
+    for bucket in sorted(made):
         if bucket not in changed:
-            yield bucket, profilers[bucket].finish(), cells[bucket]
+            profile = made[bucket].finish()
+            problems += _told_by(profile, dataset.id, bucket)
+            yield bucket, profile, cells[bucket]
+
+
+def _told_by(profile: DatasetProfile, dataset_id: str, bucket: datetime) -> list[InputProblem]:
+    """What the profile warns about, as problems of its bucket."""
+    place = f"{dataset_id}, bucket {bucket:%Y-%m-%d %H:%M}"
+    return [InputProblem(one.kind, place, str(one), buckets=(bucket,)) for one in profile.warnings]
 
 
 def _write(
@@ -392,6 +355,7 @@ def _write(
         files=arrival.files,
         quality=quality,
         now=workspace.now(),
+        resting=list(_resting(workspace, dataset_id, arrival.bucket)),
     )
     return ProfiledBucket(
         bucket=arrival.bucket,
@@ -403,56 +367,39 @@ def _write(
     )
 
 
+def _resting(workspace: Workspace, dataset_id: str, bucket: datetime) -> Iterator[results.Resting]:
+    """Verdicts on other buckets, and of other datasets, whose baselines hold the bucket."""
+    for other in workspace.catalog.datasets.values():
+        itself = other.id == dataset_id
+        for reach in reach_of(other.document, bucket, dataset_id=None if itself else dataset_id):
+            ref = workspace.ref(other.id)
+            yield results.Resting(ref, reach.analyzer_id, reach.window, reach.any_segment)
+
+
 def _learn_schema(workspace: Workspace, dataset_id: str, done: Sequence[ProfiledBucket]) -> None:
-    """Infer the entity schema from the newest bucket that was profiled; columns seen before stay known."""
+    """Infer the entity schema from what was profiled: the dataset's newest bucket says what its columns are now.
+
+    Older buckets, such as those whose outcomes have come, only add columns that are not known yet, newest first.
+    """
     ref, granularity = workspace.ref(dataset_id), workspace.dataset(dataset_id).spec.granularity
-    newest = max(bucket.bucket for bucket in done)
-    seen = profiles.series(
-        workspace.store,
-        ref,
-        SCHEMA_SCALARS,
-        TimeRange.of_bucket(newest, granularity),
-        granularity=granularity,
-        segments=[OVERALL],
-    )
-    inferred = infer_schema(seen)
-    known = entity_schema.schema(workspace.store, ref)
-    merged = inferred if known is None else EntitySchema.model_validate(known).overridden_by(inferred)
+    newest = max(row.bucket for row in profiles.batches(workspace.store, ref))
+    known = EntitySchema.model_validate(entity_schema.schema(workspace.store, ref) or {})
+    for bucket in sorted((one.bucket for one in done), reverse=True)[:BUCKETS_PER_PASS]:
+        seen = profiles.series(
+            workspace.store,
+            ref,
+            SCHEMA_SCALARS,
+            TimeRange.of_bucket(bucket, granularity),
+            granularity=granularity,
+            segments=[OVERALL],
+        )
+        inferred = infer_schema(seen)
+        known = known.overridden_by(inferred) if bucket == newest else inferred.overridden_by(known)
     entity_schema.save_schema(
         workspace.store,
         ref,
-        merged.model_dump(mode="json", by_alias=True, exclude_unset=True),
+        known.model_dump(mode="json", by_alias=True, exclude_unset=True),
         now=workspace.now(),
-    )
-
-
-def _decide(
-    workspace: Workspace,
-    dataset_id: str,
-    *,
-    arrivals: Mapping[datetime, Arrival] | None = None,
-    window: TimeRange | None = None,
-    backfill: bool,
-) -> Decision:
-    """What the gates say, over the batches in the store and those that have arrived since."""
-    dataset, ref = workspace.dataset(dataset_id), workspace.ref(dataset_id)
-    rows: dict[datetime, int] = {}
-    last_upload: dict[datetime, datetime] = {}
-    for batch in profiles.batches(workspace.store, ref):
-        rows[batch.bucket], last_upload[batch.bucket] = batch.rows, batch.last_upload
-    for bucket, arrival in (arrivals or {}).items():
-        rows[bucket], last_upload[bucket] = arrival.rows, arrival.last_upload
-    return decide(
-        dataset.document,
-        facts=BatchFacts(rows, last_upload, min(rows, default=None)),
-        calculated={
-            (analyzer_id, version, from_micros(bucket))
-            for analyzer_id, version, bucket in results.calculated(workspace.store, ref)
-        },
-        now=workspace.now(),
-        window=window,
-        backfill=backfill,
-        unable=unable(dataset.document, metrics=dataset.metrics),
     )
 
 

@@ -52,6 +52,7 @@ def dump(home: Path) -> list[tuple[object, ...]]:
 VOLATILE = {
     "pk", "run_id", "result_id", "created", "updated", "opened", "resolved", "profiled_at", "evaluated_at",
     "written_at", "told_at", "registered_at", "content", "digest", "delivered_at", "next_attempt", "claimed_until",
+    "revision",
 }  # fmt: skip
 
 
@@ -140,7 +141,8 @@ def test_a_file_that_changes_makes_a_new_version_and_marks_results_stale(tmp_pat
 
     assert [(done.bucket, done.version, done.rows) for done in report.buckets] == [(bucket, 2, 120)]
     assert stored[bucket].rows == 120
-    assert {row["bucket"] for row in stale} == {int(bucket.timestamp() * 1e6)}
+    next_day = bucket + timedelta(days=1)  # its baseline holds the bucket
+    assert {row["bucket"] for row in stale} == {int(one.timestamp() * 1e6) for one in (bucket, next_day)}
 
 
 def test_what_has_not_arrived_yet_does_not_exist_in_a_replay(tmp_path: Path) -> None:
@@ -244,3 +246,27 @@ def test_a_monitor_that_names_slack_reaches_slack_once(tmp_path: Path) -> None:
     assert (second.delivered, second.waiting, third.delivered) == (1, 0, 0)
     assert [request.path for request in slack.requests] == ["/api/chat.postMessage"] * 2
     assert "rows 10, expected at least 50" in slack.requests[1].body["text"]
+
+
+def test_odd_data_is_warned_about_and_kept_with_its_batch(tmp_path: Path) -> None:
+    home = make_workspace(tmp_path / "data", days=2)
+    again = home / "landing" / "orders" / "again.parquet"
+    names = ["placed_at", "country", "amount", "amount"]
+    columns = [pa.array([START]), pa.array(["DE"]), pa.array(["12 EUR"]), pa.array([1.0])]
+    pq.write_table(pa.Table.from_arrays(columns, names=names), again)
+    with open_workspace(home) as workspace:
+        report = pipeline.profile_batch(workspace, "orders")
+        batches = profiles.batches(workspace.store, workspace.ref("orders"))
+
+    first, second = report.buckets
+    assert (first.rows, first.problems) == (101, {"mixed_types": 1, "repeated_column": 1})
+    assert second.problems == {}
+    assert {batch.bucket: batch.quality for batch in batches if batch.segment == OVERALL} == {
+        START: first.problems,
+        START + timedelta(days=1): {},
+    }
+    told = {problem.kind: str(problem) for problem in report.problems}
+    assert told["mixed_types"].endswith(
+        "column 'amount': holds values of several types: 100 fractional, 1 string"
+    )
+    assert "again.parquet" in told["repeated_column"]

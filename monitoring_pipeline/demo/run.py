@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from monitoring_pipeline import overview, pipeline, terminal
+from monitoring_pipeline import overview, pipeline, readiness, terminal
 from monitoring_pipeline.alerting.digests import Digest
 from monitoring_pipeline.alerting.formats.text import render_text
 from monitoring_pipeline.demo.business import generate
@@ -126,7 +126,7 @@ def _run_pipeline(home: Path, end: date, work: Work, console: Console) -> None:
     ):
         hours = beside.submit(_history, home, mornings[apart])
         with Workspace(_settings(home, mornings[0])) as workspace:
-            pipeline.discover(workspace, LEADS)
+            readiness.discover(workspace, LEADS)
         for day, morning in enumerate(mornings):
             if day == apart:
                 work.hours, work.hour_verdicts, work.hour_seconds = hours.result()
@@ -149,7 +149,7 @@ def _history(home: Path, now: datetime) -> tuple[int, int, float]:
         profiled = pipeline.profile_batch(workspace, REQUESTS)
         analyzed = pipeline.analyze_batch(workspace, REQUESTS)
         pipeline.notify(workspace, REQUESTS)
-    return len(profiled.buckets), len(analyzed.results), time.perf_counter() - began
+    return len(profiled.buckets), analyzed.count, time.perf_counter() - began
 
 
 @contextmanager

@@ -7,16 +7,16 @@ see of a partition is on its materialisation.
 
 import re
 import warnings
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import dagster as dg
 
 from monitoring_pipeline import overview, pipeline
-from monitoring_pipeline.config.baselines import TrailingWindowBaseline
+from monitoring_pipeline.analysis.reach import buckets_before
 from monitoring_pipeline.orchestration import metadata
 from monitoring_pipeline.orchestration.checks import check_results, check_specs
-from monitoring_pipeline.orchestration.partitions import PARTITIONS_PER_RUN, buckets_of, partitions_for
+from monitoring_pipeline.orchestration.partitions import buckets_of, partitions_for
+from monitoring_pipeline.readiness import BUCKETS_PER_RUN
 from monitoring_pipeline.timegrid import Granularity
 from monitoring_pipeline.workspace import MonitoredDataset, Workspace
 
@@ -64,7 +64,7 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
     )
     group, owners = slug(spec.id), [spec.owner] if spec.owner else None
     tags = {"granularity": spec.granularity.value.lower()}
-    chunks = dg.BackfillPolicy.multi_run(PARTITIONS_PER_RUN[spec.granularity])
+    chunks = dg.BackfillPolicy.multi_run(BUCKETS_PER_RUN[spec.granularity])
 
     fresh = freshness_of(spec.granularity)
 
@@ -160,9 +160,4 @@ def _run_id(context: dg.AssetExecutionContext) -> str:
 
 def _baseline_buckets(dataset: MonitoredDataset) -> int:
     """Buckets before a target that its analyzers look at."""
-    windows: Sequence[int] = [
-        baseline.size + baseline.offset + analyzer.target_size - 1
-        for analyzer in dataset.document.analyzers
-        if isinstance(baseline := getattr(analyzer.config, "baseline", None), TrailingWindowBaseline)
-    ]
-    return max(windows, default=0)
+    return max((buckets_before(analyzer) for analyzer in dataset.document.analyzers), default=0)

@@ -11,13 +11,13 @@ from datetime import datetime
 
 import dagster as dg
 
-from monitoring_pipeline import pipeline
+from monitoring_pipeline import readiness
 from monitoring_pipeline.errors import ConflictError, SourceError
 from monitoring_pipeline.orchestration.assets import dataset_definitions, slug
 from monitoring_pipeline.orchestration.documents import documents_definitions
 from monitoring_pipeline.orchestration.jobs import deliver_digests
 from monitoring_pipeline.orchestration.resources import WorkspaceResource
-from monitoring_pipeline.orchestration.sensors import readiness_sensor
+from monitoring_pipeline.orchestration.sensors import failure_sensor, readiness_sensor
 from monitoring_pipeline.settings import Settings
 from monitoring_pipeline.workspace import Workspace
 
@@ -51,7 +51,10 @@ def build_definitions(
         documents_definitions(),
         dg.Definitions(
             jobs=[deliver_digests],
-            sensors=[readiness_sensor(starts, [*jobs, deliver_digests])],
+            sensors=[
+                readiness_sensor(starts, [*jobs, deliver_digests]),
+                failure_sensor(starts, [*jobs, deliver_digests]),
+            ],
             resources={"workspace": resource},
             executor=dg.in_process_executor,
         ),
@@ -69,7 +72,7 @@ def _apply(workspace: Workspace, dataset_id: str) -> None:
 def _start(workspace: Workspace, dataset_id: str) -> datetime:
     """Where a dataset's partitions begin; the present where its data cannot be read just now, so that it still loads."""
     try:
-        return pipeline.first_bucket(workspace, dataset_id)
+        return readiness.first_bucket(workspace, dataset_id)
     except SourceError as error:
         _log.warning("%s: %s", dataset_id, error)
         return workspace.dataset(dataset_id).spec.granularity.floor(workspace.now())

@@ -103,7 +103,7 @@ def of_analysis(analyzed: Analyzed, notified: Notified, results: Sequence[Analyz
         for wait in analyzed.waiting[:SHOWN]
     )
     return {
-        "new verdicts": len(analyzed.results),
+        "new verdicts": analyzed.count,
         "new anomalies": len(analyzed.anomalies),
         "digests": len(notified.digests),
         "incidents": len(notified.incidents),

@@ -10,14 +10,6 @@ import dagster as dg
 
 from monitoring_pipeline.timegrid import Granularity, utc
 
-PARTITIONS_PER_RUN = {
-    Granularity.QUARTER_HOURLY: 96,
-    Granularity.HOURLY: 24,
-    Granularity.DAILY: 31,
-    Granularity.WEEKLY: 13,
-    Granularity.MONTHLY: 12,
-}
-
 
 @cache
 def partitions_for(granularity: Granularity, start: datetime) -> dg.TimeWindowPartitionsDefinition:

@@ -1,41 +1,51 @@
-"""One readiness sensor for all datasets: the only thing that launches runs by itself.
+"""One readiness sensor for all datasets: the only thing that launches runs by itself. And one that notes failed runs.
 
-Each tick asks the pipeline what is due, collapses neighbouring buckets of a dataset into one ranged run, and gives
-every request a key made of the work itself, so that a tick that dies or repeats launches nothing twice. Its state
-lives in the store. A tick has a time budget; what does not fit comes first in the next one.
+Each tick asks what is due, collapses neighbouring buckets of a dataset into one ranged run, and gives every request a
+key made of the work itself, so that a tick that dies or repeats launches nothing twice. Its state lives in the store;
+what the process remembers between ticks only saves time. A tick has a time budget; what does not fit comes first in
+the next one, by the cursor.
 """
 
 import hashlib
+import math
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 import dagster as dg
 
-from monitoring_pipeline import overview, pipeline
+from monitoring_pipeline import overview, readiness
 from monitoring_pipeline.errors import MonitoringError
+from monitoring_pipeline.lookout import Look, Lookout
 from monitoring_pipeline.orchestration.assets import DATASET_TAG, asset_key, job_name
 from monitoring_pipeline.orchestration.jobs import DIGEST_JOB
-from monitoring_pipeline.orchestration.partitions import PARTITIONS_PER_RUN, key_of, partitions_for
-from monitoring_pipeline.pipeline import Pending
-from monitoring_pipeline.timegrid import Granularity
-from monitoring_pipeline.workspace import MonitoredDataset, Workspace
+from monitoring_pipeline.orchestration.partitions import buckets_of, key_of, partitions_for
+from monitoring_pipeline.readiness import ATTEMPTS, Pending
+from monitoring_pipeline.store import work
+from monitoring_pipeline.store.work import Failure, Stale
+from monitoring_pipeline.workspace import Workspace
 
 SENSOR = "data_readiness"
-TICK_SECONDS = 40
+FAILURES = "failed_runs"
+TICK_SECONDS = 1.5
 REQUESTS_PER_TICK = 25
-ATTEMPTS = 3
-ARRIVALS_PER_TICK = 500
-"""Arrivals of a dataset that are reported to Dagster at once, 13 ms each; of a longer history the newest."""
+ARRIVALS_PER_TICK = 200
+"""Arrivals that are reported to Dagster in one tick, 13 ms each, the newest of a dataset first."""
+LINES_SHOWN = 50
 WORK_TAG = "monitoring/work"
+RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+PARTITION_TAG = "dagster/partition"
 
 
 def readiness_sensor(
-    starts: dict[str, datetime],
+    starts: Mapping[str, datetime],
     jobs: Sequence[Any],  # Dagster has no public name for what `define_asset_job` returns
 ) -> dg.SensorDefinition:
     """The sensor over the datasets whose first buckets are given."""
+    lookout, lock, told = Lookout(), threading.Lock(), _Told()
 
     @dg.sensor(
         name=SENSOR,
@@ -46,94 +56,138 @@ def readiness_sensor(
     )
     def data_readiness(
         context: dg.SensorEvaluationContext, workspace: dg.ResourceParam[Workspace]
-    ) -> dg.SensorResult | dg.SkipReason:
-        deadline = time.monotonic() + TICK_SECONDS
-        requests: list[dg.RunRequest] = []
-        arrived: list[dg.AssetMaterialization] = []
-        waiting: list[str] = []
-        order = _rotated(sorted(starts), context.cursor)
-        last = context.cursor
-        for dataset_id in order:
-            if time.monotonic() > deadline or len(requests) >= REQUESTS_PER_TICK:
-                break
-            dataset = workspace.dataset(dataset_id)
-            try:
-                pending = pipeline.pending(workspace, dataset_id)
-            except MonitoringError as error:
-                context.log.error(f"{dataset_id}: {error}")
-            else:
-                requests += _requests(context.instance, dataset, pending, starts[dataset_id])
-                arrived += _arrivals(dataset, pending, starts[dataset_id])
-                waiting += [f"{dataset_id}: {line}" for line in pending.summary()]
-            last = dataset_id
-        requests = [*requests[:REQUESTS_PER_TICK], *_delivery(workspace)]
-        for line in waiting:
-            context.log.info(line)
-        if not requests and not arrived:
-            return dg.SkipReason("; ".join(waiting) or "nothing is due")
-        return dg.SensorResult(run_requests=requests, asset_events=arrived, cursor=last)
+    ) -> dg.SensorResult:
+        with lock:
+            return _tick(context, workspace, lookout, told, starts)
 
     return data_readiness
 
 
-def ranges(buckets: Sequence[datetime], granularity: Granularity) -> Iterator[tuple[datetime, datetime]]:
-    """Neighbouring buckets as (first, last), none longer than one run should be.
+def failure_sensor(starts: Mapping[str, datetime], jobs: Sequence[Any]) -> dg.SensorDefinition:
+    """The sensor that notes on which buckets a run failed; after `ATTEMPTS` runs their work is given up."""
 
-    >>> from datetime import UTC
-    >>> days = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 4)]
-    >>> [(first.day, last.day) for first, last in ranges(days, Granularity.DAILY)]
-    [(1, 2), (4, 4)]
-    """
-    run: list[datetime] = []
-    for bucket in sorted(buckets):
-        if run and (bucket != granularity.shift(run[-1], 1) or len(run) >= PARTITIONS_PER_RUN[granularity]):
-            yield run[0], run[-1]
-            run = []
-        run.append(bucket)
-    if run:
-        yield run[0], run[-1]
-
-
-def _requests(
-    instance: dg.DagsterInstance, dataset: MonitoredDataset, pending: Pending, start: datetime
-) -> Iterator[dg.RunRequest]:
-    granularity = dataset.spec.granularity
-    partitions = partitions_for(granularity, start)
-    for first, last in ranges([bucket for bucket in pending.buckets if bucket >= start], granularity):
-        work = _fingerprint(pending, first, last)
-        attempt = instance.get_runs_count(
-            dg.RunsFilter(tags={WORK_TAG: work}, statuses=[dg.DagsterRunStatus.FAILURE])
-        )
-        if attempt >= ATTEMPTS:
-            continue
-        keys = key_of(partitions, first), key_of(partitions, last)
-        span = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[1]}
-        yield dg.RunRequest(
-            job_name=job_name(dataset.id),
-            run_key=f"{dataset.id}:{keys[0]}:{keys[1]}:{work}:{attempt}",
-            partition_key=keys[0] if first == last else None,
-            tags={DATASET_TAG: dataset.id, WORK_TAG: work, **({} if first == last else span)},
-        )
-
-
-def _fingerprint(pending: Pending, first: datetime, last: datetime) -> str:
-    """What a run over the buckets would do, as a short stable text."""
-    work = [f"{bucket.isoformat()}={pending.arrivals[bucket].fingerprint}" for bucket in pending.profile]
-    work += [f"{due.bucket.isoformat()}:{due.analyzer_id}:{due.analyzer_version}" for due in pending.due]
-    inside = sorted(
-        line for line in work if first.isoformat() <= line[: len(first.isoformat())] <= last.isoformat()
+    @dg.run_failure_sensor(
+        name=FAILURES,
+        monitored_jobs=list(jobs),
+        minimum_interval_seconds=30,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Notes failed runs with their error, so that their work is tried again, or given up and shown.",
     )
-    return hashlib.sha256("\n".join(inside).encode()).hexdigest()[:16]
+    def failed_runs(context: dg.RunFailureSensorContext, workspace: dg.ResourceParam[Workspace]) -> None:
+        tags, run_id = context.dagster_run.tags, context.dagster_run.run_id
+        error = _error_of(context)
+        dataset_id = tags.get(DATASET_TAG)
+        if dataset_id is None or dataset_id not in starts or WORK_TAG not in tags:
+            context.log.error(f"run {run_id} of {context.dagster_run.job_name} failed: {error}")
+            return
+        noted = _note(workspace, dataset_id, starts[dataset_id], tags, run_id=run_id, error=error)
+        for attempts in sorted({one.attempts for one in noted}):
+            buckets = [one.bucket for one in noted if one.attempts == attempts]
+            again = "it is given up" if attempts >= ATTEMPTS else "it is tried again, each bucket by itself"
+            context.log.error(
+                f"{dataset_id}: run {run_id} failed on {readiness.span_in_words(buckets)}, attempt {attempts} of "
+                f"{ATTEMPTS}; {again}: {error}"
+            )
+
+    return failed_runs
+
+
+@dataclass
+class _Told:
+    """What this process has reported to Dagster already. A new one reports what is pending once more."""
+
+    arrivals: dict[str, dict[datetime, str]] = field(default_factory=dict)
+    stale: dict[str, Stale] = field(default_factory=dict)
+
+
+def _tick(
+    context: dg.SensorEvaluationContext,
+    workspace: Workspace,
+    lookout: Lookout,
+    told: _Told,
+    starts: Mapping[str, datetime],
+) -> dg.SensorResult:
+    deadline = time.monotonic() + TICK_SECONDS
+    requests: list[dg.RunRequest] = []
+    events: list[dg.AssetMaterialization | dg.AssetObservation] = []
+    waiting: list[str] = []
+    last = context.cursor
+    lookout.begin(workspace)
+    has_looked = False
+    for dataset_id in _rotated(sorted(starts), context.cursor):
+        if len(requests) >= REQUESTS_PER_TICK:
+            break
+        start, left = starts[dataset_id], deadline - time.monotonic()
+        try:
+            look = lookout.look(workspace, dataset_id, within=left if has_looked else math.inf)
+        except MonitoringError as error:
+            context.log.error(f"{dataset_id}: {error}")
+            last = dataset_id
+            continue
+        if look is None:
+            context.log.info(f"the time of this tick is over; the next one begins with {dataset_id}")
+            break
+        last = dataset_id
+        if look.is_new:
+            has_looked = True
+            _tell(context, look, start)
+        for request in _requests(look.pending, start):
+            if len(requests) < REQUESTS_PER_TICK:
+                requests.append(request)
+        events += _arrivals(look.pending, start, told, at_most=ARRIVALS_PER_TICK - len(events))
+        events += _staleness(context, look, told)
+        waiting += [f"{dataset_id}: {line}" for line in look.pending.summary()]
+    requests += _delivery(workspace)
+    skip = None if requests or events else _skipped(waiting)
+    return dg.SensorResult(run_requests=requests, asset_events=events, skip_reason=skip, cursor=last)
+
+
+def _tell(context: dg.SensorEvaluationContext, look: Look, start: datetime) -> None:
+    """Everything about a dataset in words, when something about it is new."""
+    dataset_id, pending = look.dataset.id, look.pending
+    early = [bucket for bucket in pending.buckets if bucket < start]
+    if early:
+        context.log.warning(
+            f"{dataset_id}: {len(early):,} buckets lie before {start:%Y-%m-%d %H:%M}, where the partitions of this "
+            "code location begin; reload the code location"
+        )
+    for line in pending.trouble():
+        context.log.warning(f"{dataset_id}: {line}")
+    for line in [*pending.todo(), *pending.summary()]:
+        context.log.info(f"{dataset_id}: {line}")
+
+
+def _requests(pending: Pending, start: datetime) -> Iterator[dg.RunRequest]:
+    partitions = partitions_for(pending.granularity, start)
+    for one in pending.requests(start):
+        keys = key_of(partitions, one.first), key_of(partitions, one.last)
+        span = {} if one.first == one.last else dict(zip(RANGE_TAGS, keys, strict=True))
+        yield dg.RunRequest(
+            job_name=job_name(pending.dataset_id),
+            run_key=f"{pending.dataset_id}:{keys[0]}:{keys[1]}:{one.work}:{one.attempts}",
+            partition_key=None if span else keys[0],
+            tags={DATASET_TAG: pending.dataset_id, WORK_TAG: one.work, **span},
+        )
 
 
 def _arrivals(
-    dataset: MonitoredDataset, pending: Pending, start: datetime
+    pending: Pending, start: datetime, told: _Told, *, at_most: int
 ) -> Iterator[dg.AssetMaterialization]:
-    partitions = partitions_for(dataset.spec.granularity, start)
-    for bucket in pending.profile[-ARRIVALS_PER_TICK:]:
+    """Data that has come since this was last reported, as materialisations of the dataset's `batches`."""
+    before = told.arrivals.get(pending.dataset_id, {})
+    known = {bucket: before[bucket] for bucket in pending.profile if bucket in before}
+    told.arrivals[pending.dataset_id] = known
+    fresh = [
+        bucket
+        for bucket in pending.profile
+        if bucket >= start and known.get(bucket) != pending.arrivals[bucket].fingerprint
+    ]
+    partitions = partitions_for(pending.granularity, start)
+    for bucket in fresh[-at_most:] if at_most > 0 else []:
         arrival = pending.arrivals[bucket]
+        known[bucket] = arrival.fingerprint
         yield dg.AssetMaterialization(
-            asset_key(dataset.id, "batches"),
+            asset_key(pending.dataset_id, "batches"),
             partition=key_of(partitions, bucket),
             metadata={
                 "dagster/partition_row_count": arrival.rows,
@@ -144,6 +198,31 @@ def _arrivals(
         )
 
 
+def _staleness(context: dg.SensorEvaluationContext, look: Look, told: _Told) -> Iterator[dg.AssetObservation]:
+    """Results that late data has made stale, as an observation whenever there are others than before."""
+    dataset_id, stale = look.dataset.id, look.stale
+    if stale == told.stale.get(dataset_id):
+        return
+    if stale is None:
+        del told.stale[dataset_id]
+        context.log.info(f"{dataset_id}: no result is stale any more")
+        yield dg.AssetObservation(asset_key(dataset_id, "analyzer_results"), metadata={"stale results": 0})
+        return
+    told.stale[dataset_id] = stale
+    words = overview.stale_words(dataset_id, stale)
+    context.log.warning(f"{dataset_id}: {words}")
+    yield dg.AssetObservation(
+        asset_key(dataset_id, "analyzer_results"),
+        description=words,
+        metadata={
+            "stale results": stale.results,
+            "stale buckets": stale.buckets,
+            "first stale bucket": dg.MetadataValue.timestamp(stale.first),
+            "last stale bucket": dg.MetadataValue.timestamp(stale.last),
+        },
+    )
+
+
 def _delivery(workspace: Workspace) -> Iterator[dg.RunRequest]:
     waiting = overview.outbox(workspace)
     if waiting:
@@ -151,7 +230,47 @@ def _delivery(workspace: Workspace) -> Iterator[dg.RunRequest]:
         yield dg.RunRequest(job_name=DIGEST_JOB, run_key=f"{DIGEST_JOB}:{key}")
 
 
+def _skipped(waiting: Sequence[str]) -> str:
+    if not waiting:
+        return "nothing is due"
+    rest = len(waiting) - LINES_SHOWN
+    return "; ".join(
+        [*waiting[:LINES_SHOWN], *([f"and {rest:,} more (`monitor status`)"] if rest > 0 else [])]
+    )
+
+
 def _rotated(dataset_ids: Sequence[str], after: str | None) -> list[str]:
     """The datasets, beginning with the one after the last that the previous tick reached."""
     split = next((index for index, name in enumerate(dataset_ids) if after is not None and name > after), 0)
     return [*dataset_ids[split:], *dataset_ids[:split]]
+
+
+def _note(
+    workspace: Workspace,
+    dataset_id: str,
+    start: datetime,
+    tags: Mapping[str, str],
+    *,
+    run_id: str,
+    error: str,
+) -> list[Failure]:
+    """Write down what a run was to do on its buckets and has not done."""
+    pending = readiness.pending(workspace, dataset_id)
+    partitions = partitions_for(pending.granularity, start)
+    first, last = (tags.get(name, tags.get(PARTITION_TAG, "")) for name in RANGE_TAGS)
+    [begin], [end] = buckets_of(partitions, [first]), buckets_of(partitions, [last])
+    undone = {bucket: text for bucket, text in pending.work.items() if begin <= bucket <= end}
+    ref = workspace.ref(dataset_id)
+    return work.record_failure(workspace.store, ref, undone, run_id=run_id, error=error, now=workspace.now())
+
+
+def _error_of(context: dg.RunFailureSensorContext) -> str:
+    """The first error that the run died of, in one line."""
+    for event in context.get_step_failure_events():
+        error = event.step_failure_data.error
+        if error is not None:
+            cause = error
+            while cause.cause is not None:
+                cause = cause.cause
+            return cause.message.strip().splitlines()[0]
+    return (context.failure_event.message or "no error was recorded").strip().splitlines()[0]

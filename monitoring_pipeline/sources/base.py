@@ -10,17 +10,31 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Generic, Literal, Protocol, TypeVar, cast
 
 from monitoring_pipeline.timegrid import from_micros, to_micros
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from monitoring_pipeline.sources.listing import Mark
+
 Part = Literal["rows", "outcomes"]
 """`rows`: files whose rows make the bucket. `outcomes`: files that add columns, never rows, to buckets that exist."""
 
-ProblemKind = Literal["unreadable", "changed", "missing_column", "bad_timestamp", "outside"]
+ProblemKind = Literal[
+    "unreadable",
+    "changed",
+    "missing_column",
+    "bad_timestamp",
+    "outside",
+    "repeated_column",
+    "mixed_types",
+    "only_counted",
+    "too_many_columns",
+    "too_many_segments",
+]
+"""The first six are told by a source, the others by the profile of what it gave (`profiling.data_warnings`)."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +45,7 @@ class FileEntry:
     the earlier ones, `rows_without_timestamp` those whose timestamp is null or cannot be read, `rows_unreadable`
     the lines that are not records. `recipe` identifies the settings under which the rows were counted: an entry of
     another recipe is not reused. `column_types` holds the types of CSV columns that the first block alone would
-    have got wrong. An entry that is not `readable` says why in `detail`, and is tried again at every scan.
+    have got wrong. Of `repeated_columns`, names that several columns have, only the first is used. An entry that is not `readable` says why in `detail`, and is tried again at every scan.
     """
 
     path: str
@@ -44,14 +58,20 @@ class FileEntry:
     rows_outside: int = 0
     rows_unreadable: int = 0
     missing_columns: tuple[str, ...] = ()
+    repeated_columns: tuple[str, ...] = ()
     column_types: Mapping[str, str] = field(default_factory=dict)
     recipe: str = ""
     changed: bool = False
     detail: str = ""
 
+    @property
+    def state(self) -> int:
+        """Which version of which file it is; within one process."""
+        return hash((self.part, self.path, self.size, self.modified))
+
     def to_json(self) -> dict[str, object]:
-        """A JSON object; times are microseconds since 1970."""
-        return {
+        """A JSON object; times are microseconds since 1970. What is at its default is left out."""
+        full = {
             "path": self.path,
             "part": self.part,
             "size": self.size,
@@ -62,11 +82,13 @@ class FileEntry:
             "rows_outside": self.rows_outside,
             "rows_unreadable": self.rows_unreadable,
             "missing_columns": list(self.missing_columns),
+            "repeated_columns": list(self.repeated_columns),
             "column_types": dict(self.column_types),
             "recipe": self.recipe,
             "changed": self.changed,
             "detail": self.detail,
         }
+        return {name: value for name, value in full.items() if name in _ALWAYS or value != _DEFAULTS[name]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, object]) -> FileEntry:
@@ -77,17 +99,32 @@ class FileEntry:
             part=cast(Part, data["part"]),
             size=cast(int, data["size"]),
             modified=from_micros(cast(int, data["modified"])),
-            readable=bool(data["readable"]),
+            readable=bool(data.get("readable", True)),
             rows={from_micros(int(bucket)): int(count) for bucket, count in rows.items()},
-            rows_without_timestamp=cast(int, data["rows_without_timestamp"]),
-            rows_outside=cast(int, data["rows_outside"]),
-            rows_unreadable=cast(int, data["rows_unreadable"]),
-            missing_columns=tuple(cast(list[str], data["missing_columns"])),
-            column_types=dict(cast(Mapping[str, str], data["column_types"])),
+            rows_without_timestamp=cast(int, data.get("rows_without_timestamp", 0)),
+            rows_outside=cast(int, data.get("rows_outside", 0)),
+            rows_unreadable=cast(int, data.get("rows_unreadable", 0)),
+            missing_columns=tuple(cast(list[str], data.get("missing_columns", []))),
+            repeated_columns=tuple(cast(list[str], data.get("repeated_columns", []))),
+            column_types=dict(cast(Mapping[str, str], data.get("column_types", {}))),
             recipe=str(data["recipe"]),
-            changed=bool(data["changed"]),
-            detail=str(data["detail"]),
+            changed=bool(data.get("changed", False)),
+            detail=str(data.get("detail", "")),
         )
+
+
+_ALWAYS = frozenset({"path", "part", "size", "modified", "rows", "recipe"})
+_DEFAULTS: Mapping[str, object] = {
+    "readable": True,
+    "rows_without_timestamp": 0,
+    "rows_outside": 0,
+    "rows_unreadable": 0,
+    "missing_columns": [],
+    "repeated_columns": [],
+    "column_types": {},
+    "changed": False,
+    "detail": "",
+}
 
 
 @dataclass(frozen=True)
@@ -123,11 +160,21 @@ class InputProblem:
 
 @dataclass(frozen=True)
 class Scan:
-    """What lies in a source at one moment: its files by path, the buckets that have arrived, the problems."""
+    """What lies in a source at one moment: its files by path, the buckets that have arrived, the problems.
+
+    While all `marks` hold, the source is as it was, save for what `listing.Found` says; None: only another scan can
+    tell. `checksum` changes with every file that comes, goes or changes. `appears` is when the next file appears that exists only later than `as_of`.
+    `states` are those of all files and `added` what is new, where a scan went on from an earlier one.
+    """
 
     files: tuple[FileEntry, ...]
     arrivals: Mapping[datetime, Arrival]
     problems: tuple[InputProblem, ...]
+    marks: tuple[Mark, ...] | None = None
+    checksum: int = 0
+    appears: datetime | None = None
+    states: frozenset[int] = frozenset()
+    added: tuple[FileEntry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -139,8 +186,20 @@ class Piece:
     batch: pa.RecordBatch
 
 
-class Source(Protocol):
-    """Where the batches of a dataset come from."""
+Profile = TypeVar("Profile", covariant=True)
+"""What a profile is, `profiling` knows; sources only hand it on."""
+
+
+@dataclass(frozen=True)
+class ProfilePiece(Generic[Profile]):
+    """What one file tells of one bucket whose rows have been profiled elsewhere."""
+
+    bucket: datetime
+    profile: Profile
+
+
+class Source(Protocol[Profile]):
+    """Where the batches of a dataset come from, as rows or as profiles."""
 
     def check(self) -> None:
         """Raise SourceError when there is nothing to read at all."""
@@ -150,9 +209,17 @@ class Source(Protocol):
         """Which buckets have data, since when."""
         ...
 
+    def scan_more(self, before: Scan, since: datetime, *, as_of: datetime | None = None) -> Scan | None:
+        """The scan after files have come, of the buckets from `since` on; None where only `scan` can tell."""
+        ...
+
+    def checksum(self) -> int:
+        """The `checksum` that a scan would have now, without reading anything. Within one process."""
+        ...
+
     def read(
         self, scan: Scan, buckets: Collection[datetime], *, problems: list[InputProblem]
-    ) -> Iterator[Piece]:
+    ) -> Iterator[Piece] | Iterator[ProfilePiece[Profile]]:
         """The data of some buckets, in a stream."""
         ...
 

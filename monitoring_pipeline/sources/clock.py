@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from monitoring_pipeline.config.presets import ColumnDescription
+from monitoring_pipeline.config.descriptions import ColumnDescription
 from monitoring_pipeline.errors import SourceError, UsageError
 from monitoring_pipeline.sources.listing import FoundFile
 from monitoring_pipeline.sources.sample import Sample

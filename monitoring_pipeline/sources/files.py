@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypedDict, cast
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,17 @@ import pyarrow as pa
 from monitoring_pipeline.errors import SourceError
 from monitoring_pipeline.sources import delimited, jsonlines, parquet
 from monitoring_pipeline.sources.base import Arrival, FileEntry, InputProblem, Part, Piece, Scan
-from monitoring_pipeline.sources.listing import FoundFile, described, file_format, find_files
+from monitoring_pipeline.sources.listing import (
+    Found,
+    FoundFile,
+    Mark,
+    checksum,
+    described,
+    file_format,
+    find,
+    find_files,
+    mark,
+)
 from monitoring_pipeline.sources.records import (
     Survey,
     bucket_indices,
@@ -85,18 +95,60 @@ class FilesSource:
         SourceError when a folder cannot be listed.
         """
         now = as_of or datetime.now(UTC)
-        entries = [
-            self._entry(file, feed, (known or {}).get(file.path))
-            for feed in self._feeds
-            for file in find_files(feed.patterns, self._home)
-            if as_of is None or file.modified <= as_of
-        ]
+        listed = [(feed, find(feed.patterns, self._home)) for feed in self._feeds]
+        entries: list[FileEntry] = []
+        broken: list[FoundFile] = []
+        for feed, file in _existing(listed, as_of):
+            entries.append(self._entry(file, feed, (known or {}).get(file.path)))
+            if not entries[-1].readable:
+                broken.append(file)
         entries.sort(key=lambda entry: (entry.path, entry.part))
-        arrivals, problems = _arrivals(entries, now)
+        arrivals, problems = arrivals_of(entries, now)
         for entry in entries:
-            problems.extend(_problems_of(entry, self._spec))
+            problems.extend(problems_of(entry, self._spec))
         problems.sort(key=lambda problem: (problem.path, problem.kind, problem.detail))
-        return Scan(tuple(entries), arrivals, tuple(problems))
+        return Scan(
+            tuple(entries),
+            arrivals,
+            tuple(problems),
+            **_told_by_listing(listed, broken, as_of),
+        )
+
+    def scan_more(self, before: Scan, since: datetime, *, as_of: datetime | None = None) -> Scan | None:
+        """The scan after files have come and nothing else has happened, by reading the new ones; None if more has.
+
+        `before` is an earlier scan that still has the entries of all buckets from `since` on, of files that cannot be
+        read, and the states of all files. Told are the buckets from `since` on; None when files bring older ones.
+        """
+        if not all(entry.readable for entry in before.files):
+            return None
+        listed = [(feed, find(feed.patterns, self._home)) for feed in self._feeds]
+        new: list[tuple[_Feed, FoundFile]] = []
+        seen = 0
+        for feed, file in _existing(listed, as_of):
+            if hash((feed.part, file.path, file.size, file.modified)) in before.states:
+                seen += 1
+            else:
+                new.append((feed, file))
+        if seen != len(before.states):
+            return None
+        added = [self._entry(file, feed, None) for feed, file in new]
+        if any(not entry.readable or any(bucket < since for bucket in entry.rows) for entry in added):
+            return None
+        entries = sorted([*before.files, *added], key=lambda entry: (entry.path, entry.part))
+        arrivals, _ = arrivals_of(entries, as_of or datetime.now(UTC))
+        return Scan(
+            tuple(entries),
+            {bucket: arrival for bucket, arrival in arrivals.items() if bucket >= since},
+            (),
+            states=before.states.union(entry.state for entry in added),
+            added=tuple(added),
+            **_told_by_listing(listed, [], as_of),
+        )
+
+    def checksum(self) -> int:
+        """The `checksum` that a scan would have now, without reading anything. Within one process."""
+        return hash(tuple(checksum(feed.patterns, self._home) for feed in self._feeds))
 
     def read(
         self, scan: Scan, buckets: Collection[datetime], *, problems: list[InputProblem]
@@ -195,6 +247,42 @@ class _Shape:
         return batch.select([name for name in batch.schema.names if name not in self.drop])
 
 
+class _ToldByListing(TypedDict):
+    marks: tuple[Mark, ...] | None
+    checksum: int
+    appears: datetime | None
+
+
+def _told_by_listing(
+    listed: Sequence[tuple[_Feed, Found]], broken: Sequence[FoundFile], as_of: datetime | None
+) -> _ToldByListing:
+    later = [file.modified for _, found in listed for file in found.files if as_of and file.modified > as_of]
+    return {
+        "marks": marks_of([found for _, found in listed], broken),
+        "checksum": hash(tuple(found.checksum for _, found in listed)),
+        "appears": min(later, default=None),
+    }
+
+
+def _existing(
+    listed: Sequence[tuple[_Feed, Found]], as_of: datetime | None
+) -> Iterator[tuple[_Feed, FoundFile]]:
+    return (
+        (feed, file)
+        for feed, found in listed
+        for file in found.files
+        if as_of is None or file.modified <= as_of
+    )
+
+
+def marks_of(listed: Sequence[Found], broken: Sequence[FoundFile]) -> tuple[Mark, ...] | None:
+    """By what a later look can tell that nothing has changed: files that could not be read are looked at too."""
+    known = [found.marks for found in listed if found.marks is not None]
+    if len(known) < len(listed):
+        return None
+    return tuple(dict.fromkeys([*(one for marks in known for one in marks), *map(mark, broken)]))
+
+
 def _judged_by(spec: DatasetSpec) -> set[str]:
     """Columns by which predictions are held against outcomes, whether they are profiled or not."""
     roles = spec.columns
@@ -209,7 +297,7 @@ def _feeds(spec: DatasetSpec) -> tuple[_Feed, ...]:
     segment_columns = [column for segment in spec.segments for column in segment]
     roles = spec.columns
     names = [roles.id, roles.prediction, roles.score, roles.weight, None if outcomes else roles.target]
-    path_bucket = _path_bucket(spec)
+    path_bucket = path_bucket_of(spec)
     timestamp = None if path_bucket else spec.timestamp
     feeds = [
         _Feed(
@@ -237,7 +325,8 @@ def _feeds(spec: DatasetSpec) -> tuple[_Feed, ...]:
     return tuple(replace(feed, recipe=_recipe(feed, spec)) for feed in feeds)
 
 
-def _path_bucket(spec: DatasetSpec) -> Callable[[str], datetime | None] | None:
+def path_bucket_of(spec: DatasetSpec) -> Callable[[str], datetime | None] | None:
+    """What gives the bucket of a file by its path, where that is what tells it; otherwise None."""
     if spec.source.date_in_path:
         date = PathDate(spec.source.date_in_path)
         return lambda path: (moment := date.find(path)) and spec.granularity.floor(moment)
@@ -327,12 +416,13 @@ def _counted(entry: FileEntry, survey: Survey, feed: _Feed, spec: DatasetSpec) -
         rows_outside=outside,
         rows_unreadable=survey.unreadable,
         missing_columns=tuple(name for name in feed.expected if name not in survey.columns),
+        repeated_columns=tuple(name for name, times in Counter(survey.columns).items() if times > 1),
         column_types=dict(survey.column_types),
         detail=detail,
     )
 
 
-def _arrivals(
+def arrivals_of(
     entries: Sequence[FileEntry], now: datetime
 ) -> tuple[dict[datetime, Arrival], list[InputProblem]]:
     """Buckets with rows, and the rows that lie in no bucket because of when it is or because only outcomes came."""
@@ -380,7 +470,8 @@ def _fingerprint(files: Sequence[FileEntry], bucket: datetime) -> str:
     return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
 
 
-def _problems_of(entry: FileEntry, spec: DatasetSpec) -> Iterator[InputProblem]:
+def problems_of(entry: FileEntry, spec: DatasetSpec) -> Iterator[InputProblem]:
+    """What could not be used of a file."""
     trouble = partial(InputProblem, path=entry.path, buckets=tuple(sorted(entry.rows)))
     if not entry.readable:
         yield trouble("changed" if entry.changed else "unreadable", detail=entry.detail)
@@ -389,6 +480,9 @@ def _problems_of(entry: FileEntry, spec: DatasetSpec) -> Iterator[InputProblem]:
     if entry.missing_columns:
         rows = sum(entry.rows.values()) + entry.rows_without_timestamp
         yield trouble("missing_column", detail=", ".join(entry.missing_columns), rows=rows)
+    if entry.repeated_columns:
+        named = ", ".join(map(repr, entry.repeated_columns))
+        yield trouble("repeated_column", detail=f"{named}: only the first column of that name is used")
     if entry.rows_without_timestamp:
         detail = entry.detail or "the timestamp is empty or cannot be read"
         yield trouble("bad_timestamp", detail=detail, rows=entry.rows_without_timestamp)

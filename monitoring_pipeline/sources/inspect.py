@@ -14,7 +14,7 @@ from typing import cast
 import numpy as np
 import pyarrow as pa
 
-from monitoring_pipeline.config.presets import ColumnDescription, ColumnKind, DatasetDescription, Role
+from monitoring_pipeline.config.descriptions import ColumnDescription, ColumnKind, DatasetDescription, Role
 from monitoring_pipeline.sources.clock import clock_of_column, find_clock, words_of
 from monitoring_pipeline.sources.listing import file_format
 from monitoring_pipeline.sources.sample import Sample, files_of_one_kind

@@ -12,7 +12,8 @@ import pytest
 
 from monitoring_pipeline.orchestration.definitions import build_definitions
 from monitoring_pipeline.orchestration.resources import WorkspaceResource
-from monitoring_pipeline.orchestration.sensors import SENSOR, ranges
+from monitoring_pipeline.orchestration.sensors import SENSOR
+from monitoring_pipeline.readiness import ranges
 from monitoring_pipeline.settings import Settings
 from monitoring_pipeline.timegrid import Granularity
 from monitoring_pipeline.workspace import Workspace
@@ -37,17 +38,16 @@ class House:
         resource = WorkspaceResource(home=str(self.home), now=self.now.isoformat())
         return build_definitions(resource, Settings(home=self.home, now=self.now))
 
-    def tick(self) -> dg.SensorResult | dg.SkipReason:
+    def tick(self) -> dg.SensorResult:
         sensor = self.definitions.resolve_sensor_def(SENSOR)
         with Workspace(Settings(home=self.home, now=self.now)) as workspace:
             context = dg.build_sensor_context(instance=self.instance, resources={"workspace": workspace})
             answer = sensor(context)
-        assert isinstance(answer, dg.SensorResult | dg.SkipReason)
+        assert isinstance(answer, dg.SensorResult)
         return answer
 
     def requests(self) -> list[dg.RunRequest]:
-        answer = self.tick()
-        return list(answer.run_requests or []) if isinstance(answer, dg.SensorResult) else []
+        return list(self.tick().run_requests or [])
 
     def execute(self, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
         job = self.definitions.resolve_job_def(str(request.job_name))
@@ -85,7 +85,7 @@ def test_the_sensor_asks_for_one_ranged_run_and_then_for_the_digests(house: Hous
     assert delivery.job_name == "deliver_digests"
     assert house.execute(delivery).success
 
-    assert isinstance(house.tick(), dg.SkipReason)
+    assert house.tick().skip_reason
     assert len(house.instance.get_materialized_partitions(PROFILES)) == 20
     assert len(house.instance.get_materialized_partitions(RESULTS)) == 20
 
@@ -100,25 +100,9 @@ def test_a_request_has_the_same_key_until_something_changes(house: House) -> Non
     assert [request.run_key for request in first] != [request.run_key for request in changed]
 
 
-def test_work_that_keeps_failing_is_not_asked_for_for_ever(house: House) -> None:
-    for path in (house.home / "landing" / "orders").iterdir():
-        path.chmod(0o644)
-    (request,) = house.requests()
-    for _ in range(3):
-        broken = house.instance.create_run_for_job(
-            house.definitions.resolve_job_def("monitor_orders"),
-            tags=dict(request.tags),
-            status=dg.DagsterRunStatus.FAILURE,
-        )
-        assert broken.status is dg.DagsterRunStatus.FAILURE
-
-    assert house.requests() == []
-
-
 def test_arrivals_are_reported_on_the_external_asset(house: House) -> None:
     answer = house.tick()
 
-    assert isinstance(answer, dg.SensorResult)
     arrived = {
         event.partition: event for event in answer.asset_events if isinstance(event, dg.AssetMaterialization)
     }
