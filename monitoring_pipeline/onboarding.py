@@ -28,6 +28,7 @@ from monitoring_pipeline.config.entity_schema import ColumnSchema, DataType
 from monitoring_pipeline.config.layout import laid_out, write_text
 from monitoring_pipeline.config.presets import Preset, first_monitors, made_by
 from monitoring_pipeline.errors import UsageError
+from monitoring_pipeline.profile_file import describe_profile_files
 from monitoring_pipeline.profiling.profile import DATASET_COLUMN
 from monitoring_pipeline.segments import OVERALL
 from monitoring_pipeline.sources.inspect import describe_file
@@ -70,7 +71,12 @@ def init_dataset(
         raise UsageError(
             f"{dataset_file} exists; edit it, name another dataset with --id, or overwrite it with --force"
         )
-    description = describe_file(_located(file, home), home=home, timestamp=timestamp)
+    located = _located(file, home)
+    description = describe_profile_files(located, home=home)
+    if description is None:
+        description = describe_file(located, home=home, timestamp=timestamp)
+    elif timestamp is not None:
+        raise UsageError(f"{file} holds profiles, which have a time of their own; leave --timestamp out")
     described = dataset_document(description, dataset_id=chosen)
     parse_dataset(described, source=str(dataset_file))
     document = first_monitors(description, dataset_id=chosen, now=datetime.now(UTC))

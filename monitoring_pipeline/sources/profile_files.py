@@ -69,7 +69,7 @@ class ProfileFilesSource(Generic[Profile]):
 
     def __init__(self, spec: DatasetSpec, home: Path, *, read: ReadProfiles[Profile]) -> None:
         self._spec, self._home, self._read = spec, home, read
-        self._patterns = tuple(pattern for path in spec.source.path for pattern in _patterns(path))
+        self._patterns = tuple(pattern for path in spec.source.path for pattern in patterns_of(path))
         self._path_bucket = path_bucket_of(spec)
         self._recipe = _recipe(spec)
 
@@ -132,7 +132,7 @@ class ProfileFilesSource(Generic[Profile]):
                 problems.append(trouble("changed", detail="the file has changed or gone since it was listed"))
                 continue
             try:
-                batches = self._read(_content(file), partial(self._bucket, file.path))
+                batches = self._read(content_of(file), partial(self._bucket, file.path))
             except (ProfileError, *_READ_ERRORS) as error:
                 if file.unchanged():
                     problems.append(trouble("unreadable", detail=_reason(error)))
@@ -153,7 +153,7 @@ class ProfileFilesSource(Generic[Profile]):
         # An entry without a recipe is never taken for known, so what may pass is tried again by the next scan.
         passing = replace(entry, readable=False, recipe="")
         try:
-            content = _content(file)
+            content = content_of(file)
             batches = self._read(content, partial(self._bucket, file.path))
         except ProfileError as error:
             if not file.unchanged():
@@ -206,7 +206,7 @@ class ProfileFilesSource(Generic[Profile]):
         return None if moment is None else self._spec.granularity.floor(moment)
 
 
-def _patterns(path: str) -> Sequence[str]:
+def patterns_of(path: str) -> Sequence[str]:
     """A folder stands for the profile files in it, at any depth."""
     if re.search(r"[*?\[]", path) or PurePosixPath(path).suffix:
         return (path,)
@@ -229,8 +229,8 @@ def _state(entry: FileEntry) -> tuple[str, int, datetime]:
     return entry.recipe, entry.size, entry.modified
 
 
-def _content(file: FoundFile) -> bytes:
-    """The bytes of a file, once it is known that they are not too many."""
+def content_of(file: FoundFile) -> bytes:
+    """The bytes of a file. Raises ProfileError when they are too many, OSError when it cannot be read."""
     if file.size > MOST_BYTES:
         raise ProfileError(f"{file.size:,} bytes; at most {MOST_BYTES:,} are read")
     with file.filesystem.open_input_stream(file.address, compression=None) as stream:
