@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from monitoring_pipeline.analysis.baselines import Indices, Window
 from monitoring_pipeline.analysis.verdicts import Floats
 from monitoring_pipeline.errors import ProfileError
+from monitoring_pipeline.profiling import engine
+from monitoring_pipeline.profiling.extracting import Blobs
 from monitoring_pipeline.profiling.sketches import FrequentItems, Kll
 from monitoring_pipeline.profiling.sketches.kll import capacity
 
@@ -52,26 +54,26 @@ class Images:
 
     rows: Indices
     buckets: Indices
-    images: Sequence[bytes]
+    images: Blobs
 
     @classmethod
-    def of(cls, rows: Sequence[int], buckets: Sequence[int], images: Sequence[bytes]) -> Self:
+    def of(cls, rows: Sequence[int] | Indices, buckets: Sequence[int] | Indices, images: Blobs) -> Self:
         """The same, sorted by row, then bucket."""
-        of_rows, of_buckets = np.array(rows, dtype=np.int64), np.array(buckets, dtype=np.int64)
+        of_rows, of_buckets = np.asarray(rows, dtype=np.int64), np.asarray(buckets, dtype=np.int64)
         order = np.lexsort((of_buckets, of_rows))
-        return cls(of_rows[order], of_buckets[order], [images[at] for at in order.tolist()])
+        return cls(of_rows[order], of_buckets[order], images.take(order))
 
     @classmethod
     def none(cls) -> Self:
         """No sketches."""
-        return cls.of([], [], [])
+        return cls.of([], [], Blobs.of([]))
 
     def of_rows(self, first: int, last: int) -> Self:
         """Those of some rows, counted from the first of them, by bucket and row."""
         start, end = np.searchsorted(self.rows, [first, last]).tolist()
         rows, buckets = self.rows[start:end] - first, self.buckets[start:end]
         order = np.lexsort((rows, buckets))
-        return type(self)(rows[order], buckets[order], [self.images[start + at] for at in order.tolist()])
+        return type(self)(rows[order], buckets[order], self.images.take(order + start))
 
     def present(self, n_rows: int, window: Window) -> NDArray[np.bool_]:
         """Which bucket of each target's window has a sketch, (n_rows, n_targets, length) bool."""
@@ -101,16 +103,16 @@ class Numbers:
     n: Floats
 
     @classmethod
-    def open(cls, images: Sequence[bytes]) -> Self:
+    def open(cls, images: Blobs) -> Self:
         """Open KLL images. Raises ProfileError when one is damaged."""
-        lengths = np.fromiter(map(len, images), np.int64, len(images))
-        heads = _heads(images, _KLL)
+        lengths = images.sizes
+        heads = images.heads(_KLL)
         usual = (lengths >= _KLL.itemsize) & (heads["family"] == 15) & (heads["flags"] & 5 == 0)
         if not usual.any():
             return cls._one_by_one(images)
         if not usual.all():  # those of one value or none are written in another way
             of = [np.flatnonzero(usual), np.flatnonzero(~usual)]
-            many, few = ([images[at] for at in places.tolist()] for places in of)
+            many, few = (images.take(places) for places in of)
             return cls._interleaved([cls.open(many), cls._one_by_one(few)], np.concatenate(of))
         height = heads["height"].astype(np.int64)
         start = 20 + 4 * height + 16
@@ -118,13 +120,8 @@ class Numbers:
         fits &= (height >= 1) & (height <= 60) & (lengths >= start) & ((lengths - start) % 8 == 0)
         if not fits.all():
             raise _damaged("KLL")
-        starts = start.tolist()
-        values = np.frombuffer(
-            b"".join([image[at:] for image, at in zip(images, starts, strict=True)]), "<f8"
-        ).astype(np.float64, copy=False)
-        ends = np.frombuffer(
-            b"".join([image[at - 16 : at] for image, at in zip(images, starts, strict=True)]), "<f8"
-        ).reshape(-1, 2)
+        values = np.frombuffer(images.parts(start, lengths - start), "<f8").astype(np.float64, copy=False)
+        ends = np.frombuffer(images.parts(start - 16, 16), "<f8").reshape(-1, 2)
         kept = (lengths - start) // 8
         sizes, free = _level_sizes(images, height, kept)
         room = _rooms(heads["k"], height)
@@ -159,7 +156,7 @@ class Numbers:
         return cls(values, weights, ends, low, high, n)
 
     @classmethod
-    def _one_by_one(cls, images: Sequence[bytes]) -> Self:
+    def _one_by_one(cls, images: Blobs) -> Self:
         opened = [Kll.from_image(image) for image in images]
         levels = [(float(2**at), level) for kll in opened for at, level in enumerate(kll.levels)]
         return cls(
@@ -187,10 +184,10 @@ class Texts:
     n: Floats
 
     @classmethod
-    def open(cls, images: Sequence[bytes]) -> Self:
+    def open(cls, images: Blobs) -> Self:
         """Open images of frequent items. Raises ProfileError when one is damaged."""
-        lengths = np.fromiter(map(len, images), np.int64, len(images))
-        heads = _heads(images, _ITEMS)
+        lengths = images.sizes
+        heads = images.heads(_ITEMS)
         empty = (lengths >= 8) & (heads["flags"] & 5 != 0)
         count, offset, total = (
             np.where(empty, 0, heads[name].astype(np.int64)) for name in ("count", "offset", "total")
@@ -199,13 +196,15 @@ class Texts:
         fits &= empty | ((heads["preamble"] == 4) & (lengths >= 32 + 8 * count) & (offset >= 0))
         if not fits.all() or not count.any():
             return cls._one_by_one(images)
-        joined = np.frombuffer(b"".join(images), np.uint8)
-        begins = np.cumsum(lengths) - lengths
-        places = _places_of_texts(joined, begins + 32 + 8 * count, begins + lengths, count)
-        counts = _numbers_at(joined, np.repeat(begins + 32 - 8 * (np.cumsum(count) - count), count), "<u8")
+        begins = images.starts
+        places = engine.text_places(images.data, begins + 32 + 8 * count, begins + lengths, count)
+        if places is None:
+            raise _damaged("frequent-items")
+        counts = np.frombuffer(images.parts(np.where(empty, 0, 32), 8 * count), "<u8")
         if (counts > np.repeat(total, count).astype(np.uint64)).any():
             raise _damaged("frequent-items")
-        names, codes = _named(joined, *places)
+        starts, stops = (np.frombuffer(one, np.int64) for one in places)
+        names, codes = _named(images.data, starts, stops)
         if names is None:
             return cls._one_by_one(images)
         return cls(
@@ -218,7 +217,7 @@ class Texts:
         )
 
     @classmethod
-    def _one_by_one(cls, images: Sequence[bytes]) -> Self:
+    def _one_by_one(cls, images: Blobs) -> Self:
         opened = [FrequentItems.from_image(image) for image in images]
         counts = [dict(one.counts) for one in opened]
         names = sorted({name for one in counts for name in one})
@@ -237,21 +236,13 @@ def _damaged(kind: str) -> ProfileError:
     return ProfileError(f"a {kind} sketch that is damaged or of another kind")
 
 
-def _heads(images: Sequence[bytes], layout: np.dtype) -> NDArray:
-    """The first fields of every image, zeros behind the end of a short one."""
-    size = layout.itemsize
-    return np.frombuffer(b"".join([image[:size].ljust(size, b"\0") for image in images]), layout)
-
-
-def _level_sizes(images: Sequence[bytes], height: Indices, kept: Indices) -> tuple[Indices, Indices]:
+def _level_sizes(images: Blobs, height: Indices, kept: Indices) -> tuple[Indices, Indices]:
     """Items on each level, (n_images, most levels), and free places before them, (n_images,)."""
     most = int(height.max(initial=1))
     sizes, free = np.zeros((len(images), most), np.int64), np.zeros(len(images), np.int64)
     for levels in np.unique(height).tolist():
         of = np.flatnonzero(height == levels)
-        places = np.frombuffer(
-            b"".join([images[at][20 : 20 + 4 * levels] for at in of.tolist()]), "<u4"
-        ).reshape(-1, levels)
+        places = np.frombuffer(images.take(of).parts(20, 4 * levels), "<u4").reshape(-1, levels)
         bounds = np.concatenate(
             [places.astype(np.int64), (places[:, 0] + kept[of])[:, None]], axis=1, dtype=np.int64
         )
@@ -267,44 +258,15 @@ def _rooms(k: NDArray[np.uint16], height: Indices) -> Indices:
     return np.array([capacity(kind >> 8, kind & 255) for kind in kinds.tolist()], np.int64)[of]
 
 
-def _places_of_texts(
-    joined: NDArray[np.uint8], at: Indices, ends: Indices, count: Indices
-) -> tuple[Indices, Indices]:
-    """Where the texts of every image start and end, (n_items,) each: every text has its length before it."""
-    total = int(count.sum())
-    starts, stops = np.zeros(total, np.int64), np.zeros(total, np.int64)
-    slot = np.cumsum(count) - count
-    active = np.arange(len(count))
-    for step in range(int(count.max(initial=0))):
-        active = active[count[active] > step]
-        place = at[active]
-        if (place + 4 > ends[active]).any():
-            raise _damaged("frequent-items")
-        start = place + 4
-        stop = start + _numbers_at(joined, place, "<u4", lone=True).astype(np.int64)
-        if (stop > ends[active]).any():
-            raise _damaged("frequent-items")
-        starts[slot[active] + step], stops[slot[active] + step] = start, stop
-        at[active] = stop
-    return starts, stops
-
-
-def _numbers_at(joined: NDArray[np.uint8], places: Indices, kind: str, *, lone: bool = False) -> NDArray:
-    """Numbers at places in bytes. Unless `lone` places are those of the first number of a run, less its position."""
-    width = np.dtype(kind).itemsize
-    if not lone:
-        places = places + width * np.arange(len(places))
-    return joined[places[:, None] + np.arange(width)].reshape(-1).view(kind)
-
-
 def _named(joined: NDArray[np.uint8], starts: Indices, stops: Indices) -> tuple[list[str] | None, Indices]:
     """Distinct texts, ascending, and which of them stands at each place; None when one is not UTF-8."""
     lengths = stops - starts
     bounds = np.zeros(len(starts) + 1, np.int64)
     np.cumsum(lengths, out=bounds[1:])
-    inside = np.repeat(starts - bounds[:-1], lengths) + np.arange(bounds[-1])
     column = pa.LargeBinaryArray.from_buffers(
-        pa.large_binary(), len(starts), [None, pa.py_buffer(bounds), pa.py_buffer(joined[inside])]
+        pa.large_binary(),
+        len(starts),
+        [None, pa.py_buffer(bounds), pa.py_buffer(engine.gather(joined, starts, lengths))],
     )
     encoded = column.dictionary_encode()
     try:

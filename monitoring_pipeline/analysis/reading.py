@@ -33,6 +33,7 @@ from monitoring_pipeline.analysis.shapes import (
     narrowed,
     nothing,
     placed,
+    placed_at_once,
     said,
     scalars_of,
     split,
@@ -307,7 +308,7 @@ class Reader:
         def of_profile(places: Mapping[Key, Sequence[int]]) -> Images:
             found = self._reference(ref, profile_id or "", {column for _, column in places}, segments)
             images = {key: profile.components().get(name) for key, profile in found.items()}
-            return placed(((key, 0, image) for key, image in images.items() if image is not None), places)
+            return placed_at_once({key: image for key, image in images.items() if image is not None}, places)
 
         if profile_id is not None:
             return of_profile
@@ -317,8 +318,7 @@ class Reader:
         indices = BucketIndices(self.granularity)
 
         def of_buckets(places: Mapping[Key, Sequence[int]]) -> Images:
-            found = source.of({column for _, column in places})
-            return placed(((key, indices[bucket], image) for key, bucket, image in found), places)
+            return placed(source.of({column for _, column in places}), places, indices)
 
         return of_buckets
 

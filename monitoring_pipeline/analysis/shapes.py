@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
 from monitoring_pipeline.analysis.additions import of_profile
+from monitoring_pipeline.analysis.baselines import Indices
 from monitoring_pipeline.analysis.distributions import Items
 from monitoring_pipeline.analysis.images import Images
 from monitoring_pipeline.analysis.inputs import MOMENTS, History, Values
@@ -14,7 +16,9 @@ from monitoring_pipeline.analysis.jobs import Job
 from monitoring_pipeline.analysis.planner import Key, Slice, candidate_columns
 from monitoring_pipeline.analysis.verdicts import Floats
 from monitoring_pipeline.metrics import Metric
+from monitoring_pipeline.profiling.extracting import Blobs
 from monitoring_pipeline.profiling.profile import DATASET_COLUMN, ColumnProfile
+from monitoring_pipeline.store.components import Found
 from monitoring_pipeline.store.profiles import Series
 from monitoring_pipeline.timegrid import Granularity, from_micros, to_micros
 
@@ -48,17 +52,35 @@ class BucketIndices(dict[int, int]):
         return self[start]
 
 
-def placed(found: Iterable[tuple[Key, int, bytes]], places: Mapping[Key, Sequence[int]]) -> Images:
-    """Sketches by key and bucket index, each at the place or places of its key."""
-    rows: list[int] = []
-    buckets: list[int] = []
-    images: list[bytes] = []
-    for key, bucket, image in found:
-        for row in places.get(key, ()):
-            rows.append(row)
-            buckets.append(bucket)
-            images.append(image)
-    return Images.of(rows, buckets, images)
+def placed(found: Iterable[Found], places: Mapping[Key, Sequence[int]], indices: BucketIndices) -> Images:
+    """Sketches by series and bucket, each at the place or places of its series."""
+    rows: list[Indices] = []
+    buckets: list[Indices] = []
+    images: list[Blobs] = []
+    keys: Sequence[Key] | None = None
+    listed = counts = np.zeros(0, np.int64)
+    for part in found:
+        if part.keys is not keys:
+            keys = part.keys
+            rooms = [places.get(key, ()) for key in keys]
+            counts = np.fromiter(map(len, rooms), np.int64, len(rooms))
+            listed = np.fromiter(chain.from_iterable(rooms), np.int64, counts.sum())
+        first, many = (np.cumsum(counts) - counts)[part.of], counts[part.of]
+        which = np.repeat(np.arange(len(part.of)), many)
+        within = np.arange(len(which)) - np.repeat(np.cumsum(many) - many, many)
+        rows.append(listed[first[which] + within])
+        starts, at = np.unique(part.buckets, return_inverse=True)
+        buckets.append(np.array([indices[start] for start in starts.tolist()], np.int64)[at][which])
+        images.append(part.images.take(which))
+    if not images:
+        return Images.none()
+    return Images.of(np.concatenate(rows), np.concatenate(buckets), Blobs.joined(images))
+
+
+def placed_at_once(found: Mapping[Key, bytes], places: Mapping[Key, Sequence[int]]) -> Images:
+    """Sketches of a single profile by series, which stand in bucket 0."""
+    rows = [(row, image) for key, image in found.items() for row in places.get(key, ())]
+    return Images.of([row for row, _ in rows], [0] * len(rows), Blobs.of([image for _, image in rows]))
 
 
 def scalars_of(metric: Metric) -> frozenset[str]:

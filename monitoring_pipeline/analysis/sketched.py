@@ -19,6 +19,7 @@ from monitoring_pipeline.analysis.inputs import Counts, Inputs
 from monitoring_pipeline.analysis.jobs import Job, reference_window
 from monitoring_pipeline.analysis.planner import Key
 from monitoring_pipeline.analysis.verdicts import Floats
+from monitoring_pipeline.profiling import engine
 
 SERIES = 256
 """Series that are opened together: their values stay within the processor's cache."""
@@ -115,42 +116,28 @@ def _masses(images: Images, opened: Numbers, window: Window, low: Floats, width:
         for first, last in _stretches(images, window, target):
             items = slice(int(opened.ends[first - 1]) if first else 0, int(opened.ends[last - 1]))
             rows, repeats = images.rows[first:last], sizes[first:last]
-            bins = _bins(opened.values[items], low[rows, target], width[rows, target], repeats)
-            bins += np.repeat(rows * (BINS + 1), repeats)
-            mass[:, target] += np.bincount(
-                bins, opened.weights[items], minlength=n_series * (BINS + 1)
-            ).reshape(n_series, -1)
+            edges = low[rows, target], width[rows, target]
+            found = engine.masses(
+                opened.values[items],
+                opened.weights[items],
+                repeats,
+                rows,
+                *edges,
+                _regular(*edges),
+                n_series,
+                BINS,
+            )
+            mass[:, target] += np.frombuffer(found).reshape(n_series, -1)
             total[:, target] += np.bincount(rows, opened.n[first:last], minlength=n_series)
     there = total[..., None]
     return np.divide(mass, there, out=np.zeros_like(mass), where=there > 0)
 
 
-def _bins(values: Floats, low: Floats, width: Floats, repeats: Indices) -> Indices:
-    """How many of the edges low + k · width, k from 0 to 29, each value is not below; `low` and `width` by sketch."""
+def _regular(low: Floats, width: Floats) -> NDArray[np.bool_]:
+    """Whether the edges low + k · width, k from 0 to 29, are further apart than rounding moves them."""
     with np.errstate(invalid="ignore", over="ignore"):
         scale = np.maximum(np.abs(low), np.abs(low + BINS * width))
-        regular = np.isfinite(scale) & (width > _BOUNDED * scale)
-    low, width = np.repeat(low, repeats), np.repeat(width, repeats)
-    if not regular.all():
-        chosen = np.repeat(regular, repeats)
-        bins = np.zeros(len(values), np.int64)
-        bins[chosen] = _regular_bins(values[chosen], low[chosen], width[chosen])
-        odd = ~chosen
-        values, low, width = values[odd], low[odd], width[odd]
-        with np.errstate(invalid="ignore", over="ignore"):
-            bins[odd] = sum((low + edge * width <= values).astype(np.int64) for edge in range(BINS))
-        return bins
-    return _regular_bins(values, low, width)
-
-
-def _regular_bins(values: Floats, low: Floats, width: Floats) -> Indices:
-    """By division, then put right where rounding has moved a value over an edge."""
-    bins = np.clip((values - low) / width, -1, BINS - 1)
-    np.floor(bins, out=bins)
-    bins -= values < low + bins * width
-    above = bins + 1
-    bins += (values >= low + above * width) & (above < BINS)
-    return bins.astype(np.int64) + 1
+        return np.isfinite(scale) & (width > _BOUNDED * scale)
 
 
 def _frequencies(

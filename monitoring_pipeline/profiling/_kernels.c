@@ -25,8 +25,9 @@
 
 #include "compiled/images.h"
 #include "compiled/reading.h"
+#include "compiled/sealed.h"
 
-#define REVISION 2 /* of the interface and of what is computed; as in fallback.py */
+#define REVISION 3 /* of the interface and of what is computed; as in fallback.py */
 
 static PyObject *raise(int trouble)
 {
@@ -352,16 +353,20 @@ static PyTypeObject CellsType = {
     .tp_methods = Cells_methods,
 };
 
+#include "compiled/functions.h" /* of Python, on many sketches at once */
+
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_kernels",
     .m_doc = "The hot loops of profiling, compiled. `fallback` is the same in numpy.",
     .m_size = -1,
+    .m_methods = functions,
 };
 
 PyMODINIT_FUNC PyInit__kernels(void)
 {
     LEARN_PROCESSOR();
+    learn_crc();
     if (PyType_Ready(&CellsType) < 0) return NULL;
     PyObject *created = PyModule_Create(&module);
     if (created && (PyModule_AddObjectRef(created, "Cells", (PyObject *)&CellsType) < 0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from monitoring_pipeline.profiling import kernels
 from monitoring_pipeline.profiling.sketches import FrequentItems, Hll, Kll, frequent_items
 
-REVISION = 2
+REVISION = 3
 """Of the interface and of what is computed; a compiled engine of another revision is not used."""
 
 Buffer = NDArray | pa.Buffer | bytes

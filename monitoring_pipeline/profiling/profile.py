@@ -60,8 +60,11 @@ LATE: Final = "late.v1"
 
 _KNOWN = frozenset({KLL, HLL, FREQUENT_ITEMS})
 
-_COLUMN_MAGIC, _DATASET_MAGIC, _SEGMENT_MAGIC, _COMPONENTS_MAGIC = b"MPcp", b"MPdp", b"MPsp", b"MPcm"
+_COLUMN_MAGIC, _DATASET_MAGIC, _SEGMENT_MAGIC = b"MPcp", b"MPdp", b"MPsp"
+COMPONENTS_MAGIC: Final = b"MPcm"
 _COLUMN_LIMIT, _SEGMENT_LIMIT, _DATASET_LIMIT = 1 << 28, 1 << 30, 1 << 40
+COMPONENTS_LIMIT: Final = _COLUMN_LIMIT
+"""Bytes that the components of one profile may have."""
 _FIELDS = struct.Struct(
     f"<{len(COUNTS) + 1}Q2dB2d"
 )  # counts and m_n; mean, m2; whether there are extremes; they
@@ -278,14 +281,14 @@ def merge_profiles(profiles: Iterable[ColumnProfile]) -> ColumnProfile:
 
 
 def components_to_bytes(components: Mapping[str, bytes]) -> bytes:
-    """Components of one profile as one sealed, compressed byte string."""
-    return wire.seal(_COMPONENTS_MAGIC, wire.pack_components(components))
+    """Components of one profile as one sealed byte string, each compressed on its own."""
+    return wire.seal_parts(COMPONENTS_MAGIC, components)
 
 
 def components_from_bytes(data: bytes) -> dict[str, bytes]:
     """Inverse of `components_to_bytes`. Raises ProfileError that names what is wrong."""
     what = "profile components"
-    reader = wire.Reader(wire.unseal(_COMPONENTS_MAGIC, data, what=what, limit=_COLUMN_LIMIT), what=what)
+    reader = wire.Reader(wire.unseal(COMPONENTS_MAGIC, data, what=what, limit=COMPONENTS_LIMIT), what=what)
     components = wire.unpack_components(reader)
     reader.finish()
     return components
@@ -296,9 +299,9 @@ def component_from_bytes(data: bytes, name: str) -> bytes | None:
 
     Raises ProfileError that names what is wrong.
     """
-    what = "profile components"
-    packed = wire.unseal(_COMPONENTS_MAGIC, data, what=what, limit=_COLUMN_LIMIT)
-    return wire.find_component(packed, name.encode(), what=what)
+    return wire.unseal_part(
+        COMPONENTS_MAGIC, data, name.encode(), what="profile components", limit=COMPONENTS_LIMIT
+    )
 
 
 @dataclass(frozen=True)

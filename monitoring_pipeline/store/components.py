@@ -5,17 +5,28 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import sqlalchemy as sa
 
-from monitoring_pipeline.profiling.profile import component_from_bytes
+from monitoring_pipeline.profiling.extracting import Blobs, Indices, extract
 from monitoring_pipeline.store import schema
 from monitoring_pipeline.store.database import Store
 from monitoring_pipeline.store.datasets import DatasetRef
 from monitoring_pipeline.store.selection import Scope, chunks_of, key_conditions, present_buckets, scope_of
 from monitoring_pipeline.timegrid import TimeRange, to_micros
 
-Component = tuple[tuple[str, str], int, bytes]
-"""Segment key and column name, start of the bucket in microseconds, the component."""
+
+@dataclass(frozen=True)
+class Found:
+    """Components of some profiles, in no order: `of` (n,) places in `keys` (segment key, column name), `buckets` (n,)
+    their starts in microseconds.
+    """
+
+    keys: list[tuple[str, str]]
+    of: Indices
+    buckets: Indices
+    images: Blobs
+
 
 _FETCH = 4_096
 """Profiles that are held with all their components at a time."""
@@ -32,28 +43,26 @@ class Components:
     _span: range
     _listed: Collection[int] | None
 
-    def of(self, columns: Collection[str]) -> Iterator[Component]:
-        """Those of some of the columns, with one query, in no order. Raises ProfileError for a damaged profile."""
+    def of(self, columns: Collection[str]) -> Iterator[Found]:
+        """Those of some of the columns, with one query, some at a time. Raises ProfileError for a damaged profile."""
         asked = set(columns)
         chosen = {pk: column for pk, column in self._scope.columns.items() if column in asked}
         scope = replace(self._scope, columns=chosen, all_columns=False)
         if scope.empty:
             return
-        keys = {
-            (segment, column): (key, column_name)
-            for segment, key in scope.segments.items()
-            for column, column_name in chosen.items()
-        }
+        segment_pks, column_pks = sorted(scope.segments), sorted(chosen)
+        keys = [(scope.segments[segment], chosen[column]) for segment in segment_pks for column in column_pks]
         table = schema.profile_sketch
         query = sa.select(table.c.segment, table.c.column, table.c.bucket, table.c.components).where(
             *key_conditions(self.ref, table, scope, self._span, self._listed)
         )
         with self.store.read() as connection:
             for chunk in chunks_of(connection, query, size=_FETCH):
-                for segment, column, bucket, packed in chunk:
-                    image = component_from_bytes(packed, self.name)
-                    if image is not None:
-                        yield keys[segment, column], bucket, image
+                *numbers, packed = zip(*chunk, strict=True)
+                there, images = extract(packed, self.name)
+                segments, columns_of, buckets = (np.array(one, np.int64)[there] for one in numbers)
+                places = np.searchsorted(segment_pks, segments) * len(column_pks)
+                yield Found(keys, places + np.searchsorted(column_pks, columns_of), buckets, images)
 
 
 def components(

@@ -18,6 +18,7 @@ from monitoring_pipeline.analysis.jobs import Job, resolve
 from monitoring_pipeline.analysis.sketched import component_of, is_batched, sketched_inputs
 from monitoring_pipeline.errors import ProfileError
 from monitoring_pipeline.profiling import profile
+from monitoring_pipeline.profiling.extracting import Blobs
 from monitoring_pipeline.profiling.profile import ColumnProfile
 from monitoring_pipeline.segments import OVERALL
 from monitoring_pipeline_tests.analysis.documents import document
@@ -65,7 +66,7 @@ def images_of(histories: Histories, name: str) -> Images:
         if name in one.components()
     ]
     rows, buckets = [row for row, _, _ in found], [at for _, at, _ in found]
-    return Images.of(rows, buckets, [image for *_, image in found]).of_rows(0, len(histories))
+    return Images.of(rows, buckets, Blobs.of([image for *_, image in found])).of_rows(0, len(histories))
 
 
 def assert_same(job: Job, histories: Histories) -> None:
@@ -150,7 +151,7 @@ def test_bytes_from_outside_are_refused_or_read_but_never_more(
     changed = image[:place] + bytes([data.draw(st.integers(0, 255))]) + image[place + 1 :]
     changed = changed[: data.draw(st.integers(0, len(image)))]
     try:
-        opened = kind.open([image, changed])
+        opened = kind.open(Blobs.of([image, changed]))
     except ProfileError:
         return
     assert len(opened.ends) == 2
