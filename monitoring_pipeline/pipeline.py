@@ -1,4 +1,4 @@
-"""The pipeline in four steps: `profile_batch`, `analyze_batch`, `notify`, `deliver`.
+"""The pipeline in five steps: `profile_batch`, `roll_up`, `analyze_batch`, `notify`, `deliver`.
 
 A batch becomes profiles; profiles become metrics; metrics against a baseline become results; results become a
 digest. Everything that runs the pipeline (Dagster, the command line, notebooks, tests) calls these functions and
@@ -11,18 +11,19 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from monitoring_pipeline import readiness
 from monitoring_pipeline.alerting import delivery
 from monitoring_pipeline.alerting.channels import Channel, configured_channels
 from monitoring_pipeline.alerting.delivery import DeliveryReport
 from monitoring_pipeline.alerting.digests import Digest, build_digests
-from monitoring_pipeline.alerting.incidents import ECHO, Incident, group_incidents
+from monitoring_pipeline.alerting.incidents import ECHO, Incident, Series, group_incidents
 from monitoring_pipeline.analysis.engine import analyze
 from monitoring_pipeline.analysis.findings import Findings
 from monitoring_pipeline.analysis.gates import Due, Waiting
+from monitoring_pipeline.analysis.needs import looked_at
 from monitoring_pipeline.analysis.passes import passes
 from monitoring_pipeline.analysis.reach import reach_of
 from monitoring_pipeline.analysis.result import AnalyzerResult
@@ -34,12 +35,32 @@ from monitoring_pipeline.profiling.profile import DatasetProfile
 from monitoring_pipeline.profiling.profiler import Profiler
 from monitoring_pipeline.segments import OVERALL
 from monitoring_pipeline.sources.base import Arrival, InputProblem, ProfilePiece, Scan, problem_counts
-from monitoring_pipeline.store import entity_schema, incidents, profiles, results
+from monitoring_pipeline.store import (
+    deletion,
+    entity_schema,
+    profiles,
+    results,
+    retention,
+    rollups,
+    telling,
+    work,
+)
+from monitoring_pipeline.store.deletion import Deletion
+from monitoring_pipeline.store.retention import Limits, Retired
+from monitoring_pipeline.store.rollups import RolledUp
+from monitoring_pipeline.store.telling import Telling
 from monitoring_pipeline.timegrid import TimeRange
 from monitoring_pipeline.workspace import MonitoredDataset, Workspace
 
 BUCKETS_PER_PASS = 64
 """Buckets that are profiled in one pass over their files; bounds memory on long backfills."""
+
+LONGEST_WRITE = timedelta(minutes=5)
+"""A batch is in the store so long after the moment that it carries, at the latest."""
+
+_EVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+_QUIET = "quiet-"
 
 Progress = Callable[[int, int], None]
 """Called with (buckets done, buckets in all)."""
@@ -134,8 +155,7 @@ def profile_batch(
             cells += read
             if progress is not None:
                 progress(len(done), len(wanted))
-    if done:
-        _learn_schema(workspace, dataset_id, done)
+    _learn_schema(workspace, dataset_id, {one.bucket for one in done})
     return Profiled(
         buckets=tuple(done),
         unchanged=tuple(bucket for bucket in present if bucket not in stale),
@@ -144,6 +164,23 @@ def profile_batch(
         cells=cells,
         seconds=time.perf_counter() - began,
     )
+
+
+def new_run(*, quietly: bool = False) -> str:
+    """A name for a run of analyzers. Of one that goes `quietly` `notify` tells nobody, whoever calls it and when.
+
+    The name says so itself, because the run may die before it comes to `notify`, or another process may come first.
+    """
+    return f"{_QUIET if quietly else ''}{uuid.uuid4()}"
+
+
+def roll_up(workspace: Workspace, dataset_id: str) -> RolledUp:
+    """Merge what was profiled into days, weeks and months, where they are over and something in them has changed.
+
+    Costs next to nothing when nothing has. Analysis does not wait for it: it reads the dataset's own buckets.
+    """
+    granularity = workspace.dataset(dataset_id).spec.granularity
+    return rollups.roll_up(workspace.store, workspace.ref(dataset_id), granularity, now=workspace.now())
 
 
 def analyze_batch(
@@ -161,7 +198,7 @@ def analyze_batch(
     passes, oldest first, each written in one transaction.
     """
     began = time.perf_counter()
-    run_id = run_id or str(uuid.uuid4())
+    run_id = run_id or new_run()
     dataset, ref, now = workspace.dataset(dataset_id), workspace.ref(dataset_id), workspace.now()
     decision = readiness.decision(workspace, dataset_id, backfill=backfill, window=_span(dataset, buckets))
     asked = None if buckets is None else {*buckets}
@@ -208,17 +245,14 @@ def analyze_batch(
     )
 
 
-def notify(workspace: Workspace, dataset_id: str, *, quietly: bool = False) -> Notified:
+def notify(workspace: Workspace, dataset_id: str) -> Notified:
     """Turn verdicts that nobody has been told of into incidents and digests in the outbox; `deliver` sends them.
 
-    Run by run: what a run that died had found is told now, in the words it would have used then. `quietly` keeps the
-    incidents and records no digest, for a past that nobody needs to be woken for.
+    Run by run: what a run that died had found is told now, in the words it would have used then. A run that went quietly
+    (`new_run`) changes the incidents and leaves no digest, for a past that nobody needs to be woken for.
     """
     ref = workspace.ref(dataset_id)
-    told = [
-        _tell(workspace, dataset_id, run_id, quietly=quietly)
-        for run_id in results.untold_runs(workspace.store, ref)
-    ]
+    told = [_tell(workspace, dataset_id, run_id) for run_id in results.untold_runs(workspace.store, ref)]
     return Notified(
         digests=tuple(digest for part in told for digest in part.digests),
         incidents=tuple({incident.id: incident for part in told for incident in part.incidents}.values()),
@@ -226,27 +260,36 @@ def notify(workspace: Workspace, dataset_id: str, *, quietly: bool = False) -> N
     )
 
 
-def _tell(workspace: Workspace, dataset_id: str, run_id: str, *, quietly: bool) -> Notified:
+def _tell(workspace: Workspace, dataset_id: str, run_id: str) -> Notified:
+    """Tell of a run once, in one transaction. Also of what has been superseded since: nobody has heard of it."""
     dataset, ref, now = workspace.dataset(dataset_id), workspace.ref(dataset_id), workspace.now()
-    verdicts = [AnalyzerResult.from_row(row) for row in results.results(workspace.store, ref, run_id=run_id)]
-    touched = _update_incidents(workspace, dataset, verdicts)
-    told = results.alarmed_before(workspace.store, ref, run_id)
-    digests = (
-        []
-        if quietly
-        else build_digests(
-            dataset.document,
-            [verdict for verdict in verdicts if verdict.analysis_id not in told],
-            now=now,
-            run_id=run_id,
-            organisation=ref.organisation,
-            incidents=touched,
+    found = results.results(workspace.store, ref, run_id=run_id, state=None, anomalies_only=True)
+    anomalies = [AnalyzerResult.from_row(row) for row in found]
+    judged = results.extent(workspace.store, ref, run_id)
+    normal = results.normal_since(workspace.store, ref, run_id)
+    old = results.alarmed_before(workspace.store, ref, run_id)
+    new = [] if run_id.startswith(_QUIET) else [one for one in anomalies if one.analysis_id not in old]
+    channels = configured_channels(workspace.settings)
+    touched: list[Incident] = []
+    addressed: list[tuple[Digest, Sequence[str]]] = []
+    problems: list[str] = []
+
+    def tell(records: Sequence[Mapping[str, object]]) -> Telling:
+        nonlocal touched, addressed, problems
+        known = [Incident.from_json(record) for record in records]
+        touched = _regrouped(dataset, anomalies, known, normal=normal) if judged else known
+        digests = build_digests(
+            dataset.document, new, now=now, run_id=run_id, organisation=ref.organisation, incidents=touched
         )
-    )
-    recorded, problems = delivery.enqueue(
-        workspace.store, ref, dataset.document, digests, configured_channels(workspace.settings), now=now
-    )
-    results.mark_told(workspace.store, ref, run_id, now=now)
+        addressed, problems = delivery.address(dataset.document, digests, channels)
+        return Telling(
+            [incident.to_json() for incident in touched],
+            {incident.id for incident in known} - {incident.id for incident in touched},
+            [(digest.to_json(), names) for digest, names in addressed],
+        )
+
+    keys = telling.tell_run(workspace.store, ref, run_id, tell, window=_near(dataset, judged), now=now)
+    recorded = [digest for digest, _ in addressed if digest.dedup_key in keys]
     named = {incident.id for digest in recorded for incident in digest.incidents}
     return Notified(
         tuple(recorded), tuple(incident for incident in touched if incident.id in named), tuple(problems)
@@ -259,33 +302,87 @@ def deliver(workspace: Workspace, *, channels: Mapping[str, Channel] | None = No
     return delivery.deliver(workspace.store, chosen, now=workspace.now())
 
 
-def _update_incidents(
-    workspace: Workspace, dataset: MonitoredDataset, verdicts: Sequence[AnalyzerResult]
-) -> list[Incident]:
-    """Open, extend, merge and resolve the dataset's incidents by new verdicts; returns those that are near them."""
-    if not verdicts:
-        return []
-    ref, granularity = workspace.ref(dataset.id), dataset.spec.granularity
-    window = TimeRange(
-        granularity.shift(min(verdict.bucket for verdict in verdicts), -ECHO),
-        granularity.shift(max(verdict.bucket for verdict in verdicts), ECHO + 1),
+def retire(
+    workspace: Workspace, dataset_id: str, *, dry_run: bool = False, actor: str | None = None
+) -> Retired:
+    """Remove what is older than the dataset's `retention` says, finest profiles first; with `dry_run` only say what.
+
+    A bucket's own profiles stay while roll-ups do not hold what they say, and while analyzers may still look at them.
+    """
+    store, ref, now = workspace.store, workspace.ref(dataset_id), workspace.now()
+    kept, granularity = workspace.retention(dataset_id), workspace.dataset(dataset_id).spec.granularity
+    limits = Limits(
+        {
+            grain: length.before(now)
+            for grain, length in zip(
+                ("base", "day", "week", "month"),
+                (kept.base, kept.daily, kept.weekly, kept.monthly),
+                strict=True,
+            )
+            if length is not None
+        },
+        results=None if kept.results is None else kept.results.before(now),
+        superseded=None if kept.superseded is None else kept.superseded.before(now),
     )
-    records = [
-        *incidents.incidents(workspace.store, ref, window=window),
-        *incidents.incidents(workspace.store, ref, status="open"),
+    looked = [
+        window
+        for other in workspace.catalog.datasets.values()
+        for _, window in looked_at(
+            other.document, now, dataset_id=None if other.id == dataset_id else dataset_id
+        )
     ]
-    known = {str(record["id"]): Incident.from_json(record) for record in records}
-    severities = {monitor.id: monitor.severity for monitor in dataset.document.monitors}
-    analyzers = {analyzer.id: analyzer for analyzer in dataset.document.analyzers}
-    grouped = group_incidents(verdicts, list(known.values()), severities=severities, analyzers=analyzers)
-    incidents.save_incidents(
+    if dry_run:
+        return retention.plan(store, ref, granularity, limits, keep=looked)
+    roll_up(workspace, dataset_id)
+    who = actor or workspace.author
+    return retention.retire(store, ref, granularity, limits, keep=looked, now=now, actor=who)
+
+
+def delete(workspace: Workspace, dataset_id: str, window: TimeRange, *, actor: str | None = None) -> Deletion:
+    """Delete the buckets of a window and all that derives from them (`store.deletion.delete_range`), and roll up again.
+
+    Their data stays where it is and is profiled again only when somebody asks for it (`again`).
+    """
+    ref, granularity = workspace.ref(dataset_id), workspace.dataset(dataset_id).spec.granularity
+    reached: dict[tuple[str, str], results.Resting] = {}
+    for batch in profiles.batches(workspace.store, ref, window):
+        for one in _resting(workspace, dataset_id, batch.bucket):
+            before = reached.get((one.ref.dataset_id, one.analyzer_id), one)
+            whole = TimeRange(
+                min(before.window.start, one.window.start), max(before.window.end, one.window.end)
+            )
+            reached[one.ref.dataset_id, one.analyzer_id] = replace(one, window=whole)
+    gone = deletion.delete_range(
         workspace.store,
         ref,
-        [incident.to_json() for incident in grouped],
+        granularity,
+        window,
+        resting=reached.values(),
+        actor=actor or workspace.author,
         now=workspace.now(),
-        merged=known.keys() - {incident.id for incident in grouped},
     )
-    return grouped
+    roll_up(workspace, dataset_id)
+    return gone
+
+
+def _regrouped(
+    dataset: MonitoredDataset,
+    anomalies: Sequence[AnalyzerResult],
+    known: Sequence[Incident],
+    *,
+    normal: Mapping[Series, datetime],
+) -> list[Incident]:
+    """The incidents near new verdicts: opened, extended, merged and resolved by them."""
+    severities = {monitor.id: monitor.severity for monitor in dataset.document.monitors}
+    analyzers = {analyzer.id: analyzer for analyzer in dataset.document.analyzers}
+    return group_incidents(anomalies, known, severities=severities, analyzers=analyzers, normal=normal)
+
+
+def _near(dataset: MonitoredDataset, judged: tuple[datetime, datetime] | None) -> TimeRange:
+    """Where incidents lie that verdicts on these buckets, from the first to the last, may change, besides open ones."""
+    granularity = dataset.spec.granularity
+    first, last = judged or (granularity.floor(_EVER),) * 2
+    return TimeRange(granularity.shift(first, -ECHO), granularity.shift(last, ECHO + 1))
 
 
 def _profile_chunk(
@@ -376,15 +473,23 @@ def _resting(workspace: Workspace, dataset_id: str, bucket: datetime) -> Iterato
             yield results.Resting(ref, reach.analyzer_id, reach.window, reach.any_segment)
 
 
-def _learn_schema(workspace: Workspace, dataset_id: str, done: Sequence[ProfiledBucket]) -> None:
+def _learn_schema(workspace: Workspace, dataset_id: str, done: Collection[datetime]) -> None:
     """Infer the entity schema from what was profiled: the dataset's newest bucket says what its columns are now.
 
-    Older buckets, such as those whose outcomes have come, only add columns that are not known yet, newest first.
+    Older buckets, such as those whose outcomes have come, only add columns that are not known yet, newest first. Besides
+    the buckets that are `done` those count that were written since the schema was last learned: whoever wrote them may
+    have died before it could learn.
     """
-    ref, granularity = workspace.ref(dataset_id), workspace.dataset(dataset_id).spec.granularity
-    newest = max(row.bucket for row in profiles.batches(workspace.store, ref))
+    ref, now = workspace.ref(dataset_id), workspace.now()
+    granularity = workspace.dataset(dataset_id).spec.granularity
+    learned = entity_schema.learned_at(workspace.store, ref)
+    _, recent = work.profiled_since(workspace.store, ref, learned - LONGEST_WRITE if learned else _EVER)
+    fresh = {*done, *(one.bucket for one in recent)}
+    held = work.span(workspace.store, ref)
+    if not fresh or held is None:
+        return
     known = EntitySchema.model_validate(entity_schema.schema(workspace.store, ref) or {})
-    for bucket in sorted((one.bucket for one in done), reverse=True)[:BUCKETS_PER_PASS]:
+    for bucket in sorted(fresh, reverse=True)[:BUCKETS_PER_PASS]:
         seen = profiles.series(
             workspace.store,
             ref,
@@ -394,12 +499,12 @@ def _learn_schema(workspace: Workspace, dataset_id: str, done: Sequence[Profiled
             segments=[OVERALL],
         )
         inferred = infer_schema(seen)
-        known = known.overridden_by(inferred) if bucket == newest else inferred.overridden_by(known)
+        known = known.overridden_by(inferred) if bucket == held.last else inferred.overridden_by(known)
     entity_schema.save_schema(
         workspace.store,
         ref,
         known.model_dump(mode="json", by_alias=True, exclude_unset=True),
-        now=workspace.now(),
+        now=now,
     )
 
 

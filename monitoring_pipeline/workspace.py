@@ -30,6 +30,7 @@ from monitoring_pipeline.config.entity_schema import EntitySchema
 from monitoring_pipeline.config.layout import laid_out, read_text, rewritten, write_text
 from monitoring_pipeline.config.plug_ins import use_folder
 from monitoring_pipeline.config.problems import json_path
+from monitoring_pipeline.config.retention import RetentionSpec, parse_retention, retention_of
 from monitoring_pipeline.errors import DocumentError, Problem, UnknownDatasetError
 from monitoring_pipeline.settings import DEFAULT_ORGANISATION, Settings
 from monitoring_pipeline.timegrid import utc
@@ -284,6 +285,12 @@ class Workspace:
     def organisation(self, dataset_id: str) -> str:
         """The organisation that a dataset belongs to."""
         return self.described(dataset_id)[0].organisation or self.settings.organisation
+
+    def retention(self, dataset_id: str) -> RetentionSpec:
+        """How long things of a dataset are kept: as it says, else as the settings say. Raises DocumentError."""
+        own = self.dataset(dataset_id).spec
+        default = parse_retention(self.settings.retention, source="MONITORING_RETENTION")
+        return retention_of(own.retention, default, own.granularity)
 
     def entity_schema(self, dataset_id: str) -> EntitySchema | None:
         """The schema that the document states, or the one inferred when batches were profiled."""

@@ -9,6 +9,7 @@ Exit codes: 0 healthy, 1 anomalies at or above the asked severity, 2 a mistake i
 from monitoring_pipeline.cli import (
     start,
     operate,
+    report,
     documents,
     explore,
     change,
@@ -16,12 +17,15 @@ from monitoring_pipeline.cli import (
     preview,
     profiles,
     schedule,
+    storage,
+    database,
 )
 from monitoring_pipeline.cli.app import app
 
 __all__ = [
     "app",
     "change",
+    "database",
     "documents",
     "explore",
     "main",
@@ -29,8 +33,10 @@ __all__ = [
     "presets",
     "preview",
     "profiles",
+    "report",
     "schedule",
     "start",
+    "storage",
 ]
 
 

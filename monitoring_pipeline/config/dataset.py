@@ -23,6 +23,7 @@ from monitoring_pipeline.config.fields import (
     refuse,
 )
 from monitoring_pipeline.config.problems import check_depth, shorten, too_deep, translate
+from monitoring_pipeline.config.retention import RetentionSpec
 from monitoring_pipeline.errors import DocumentError, Problem
 from monitoring_pipeline.timegrid import Granularity
 
@@ -239,6 +240,9 @@ class DatasetSpec(_Described):
     profile: ProfileSettings = Field(
         default=ProfileSettings(), description="How finely the data is profiled."
     )
+    retention: RetentionSpec = Field(
+        default=RetentionSpec(), description="How long the store keeps what it knows. Default: for ever."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -277,6 +281,7 @@ def parse_dataset(data: object, *, source: str) -> DatasetSpec:
 
 def _contradictions(spec: DatasetSpec) -> list[Problem]:
     problems = _of_profiles(spec) if spec.source.profiles else []
+    problems += spec.retention.problems(spec.granularity)
     pattern = spec.source.date_in_path
     told = pattern is not None or spec.source.file_sequence or spec.source.profiles
     if spec.timestamp is None and not told:

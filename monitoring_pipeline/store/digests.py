@@ -70,32 +70,42 @@ def record_digest(
     The digest has a `dedup_key` and a `monitor_id`, and may have `run_id` and `severity`. Raises StoreError without
     them.
     """
+    with store.begin() as connection:
+        return record(connection, ref, digest, deliveries, now=now)
+
+
+def record(
+    connection: Connection,
+    ref: DatasetRef,
+    digest: Mapping[str, object],
+    deliveries: Sequence[str],
+    *,
+    now: datetime,
+) -> bool:
+    """The same inside a transaction."""
     missing = [name for name in ("dedup_key", "monitor_id") if not digest.get(name)]
     if missing:
         raise StoreError(f"a digest needs {' and '.join(missing)}")
     moment = to_micros(now)
-    with store.begin() as connection:
-        statement = insert(connection, _digest).values(
-            dataset=ref.pk,
-            dedup_key=digest["dedup_key"],
-            monitor_id=digest["monitor_id"],
-            run_id=digest.get("run_id"),
-            severity=digest.get("severity"),
-            created=moment,
-            content=digest,
-        )
-        pk = connection.execute(
-            statement.on_conflict_do_nothing().returning(_digest.c.pk)
-        ).scalar_one_or_none()
-        if pk is None:
-            return False
-        pending = [
-            {"digest": pk, "channel": channel, "state": "pending", "attempts": 0, "next_attempt": moment}
-            for channel in dict.fromkeys(deliveries)
-        ]
-        if pending:
-            connection.execute(sa.insert(_delivery), pending)
-        return True
+    statement = insert(connection, _digest).values(
+        dataset=ref.pk,
+        dedup_key=digest["dedup_key"],
+        monitor_id=digest["monitor_id"],
+        run_id=digest.get("run_id"),
+        severity=digest.get("severity"),
+        created=moment,
+        content=digest,
+    )
+    pk = connection.execute(statement.on_conflict_do_nothing().returning(_digest.c.pk)).scalar_one_or_none()
+    if pk is None:
+        return False
+    pending = [
+        {"digest": pk, "channel": channel, "state": "pending", "attempts": 0, "next_attempt": moment}
+        for channel in dict.fromkeys(deliveries)
+    ]
+    if pending:
+        connection.execute(sa.insert(_delivery), pending)
+    return True
 
 
 def pending_deliveries(

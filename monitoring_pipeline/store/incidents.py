@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 import sqlalchemy as sa
+from sqlalchemy.engine import Connection
 
 from monitoring_pipeline.errors import StoreError
 from monitoring_pipeline.store import schema
@@ -33,37 +34,10 @@ def save_incidents(
     An incident that is known keeps the moment at which it was opened, and one that is resolved the moment at which it
     was first found so. `merged` are the ids of known incidents that have become part of others; they stay, as `merged`.
     """
-    rows = [_row(ref, record, now=now) for record in records]
-    if not rows and not merged:
+    if not records and not merged:
         return
     with store.begin() as connection:
-        if rows:
-            statement = insert(connection, _table)
-            new = statement.excluded
-            changed = {name: new[name] for name in ("status", "severity", "title", "start_time", "end_time")}
-            # An incident that has not changed at all keeps its times too, so that saving it again changes nothing.
-            statement = statement.on_conflict_do_update(
-                index_elements=["dataset", "incident_id"],
-                set_={
-                    **changed,
-                    "content": new.content,
-                    "updated": new.updated,
-                    "resolved": sa.case(
-                        (new.resolved.is_(None), sa.null()),
-                        else_=sa.func.coalesce(_table.c.resolved, new.resolved),
-                    ),
-                },
-                where=sa.cast(_table.c.content, sa.Text()) != sa.cast(new.content, sa.Text()),
-            )
-            connection.execute(statement, rows)
-        if merged:
-            connection.execute(
-                sa.update(_table)
-                .where(
-                    _table.c.dataset == ref.pk, _table.c.incident_id.in_(merged), _table.c.status != "merged"
-                )
-                .values(status="merged", updated=to_micros(now))
-            )
+        save_in(connection, ref, records, merged, now=now)
 
 
 def incidents(
@@ -78,6 +52,19 @@ def incidents(
 
     `status` None means open and resolved; `window` those that overlap it.
     """
+    with store.read() as connection:
+        return incidents_in(connection, ref, status=status, window=window, limit=limit)
+
+
+def incidents_in(
+    connection: Connection,
+    ref: DatasetRef,
+    *,
+    status: Status | None = None,
+    window: TimeRange | None = None,
+    limit: int | None = None,
+) -> list[dict[str, object]]:
+    """`incidents` inside a transaction."""
     query = (
         sa.select(_table.c.content, _table.c.status, _table.c.opened, _table.c.updated, _table.c.resolved)
         .where(_table.c.dataset == ref.pk)
@@ -89,17 +76,53 @@ def incidents(
         query = query.where(
             _table.c.start_time < to_micros(window.end), _table.c.end_time > to_micros(window.start)
         )
-    with store.read() as connection:
-        return [
-            {
-                **content,
-                "status": state,
-                "opened": _iso(opened),
-                "updated": _iso(updated),
-                "resolved": _iso(resolved),
-            }
-            for content, state, opened, updated, resolved in connection.execute(query)
-        ]
+    return [
+        {
+            **content,
+            "status": state,
+            "opened": _iso(opened),
+            "updated": _iso(updated),
+            "resolved": _iso(resolved),
+        }
+        for content, state, opened, updated, resolved in connection.execute(query)
+    ]
+
+
+def save_in(
+    connection: Connection,
+    ref: DatasetRef,
+    records: Sequence[Mapping[str, object]],
+    merged: Collection[str],
+    *,
+    now: datetime,
+) -> None:
+    """`save_incidents` inside a transaction."""
+    rows = [_row(ref, record, now=now) for record in records]
+    if rows:
+        statement = insert(connection, _table)
+        new = statement.excluded
+        changed = {name: new[name] for name in ("status", "severity", "title", "start_time", "end_time")}
+        # An incident that has not changed at all keeps its times too, so that saving it again changes nothing.
+        statement = statement.on_conflict_do_update(
+            index_elements=["dataset", "incident_id"],
+            set_={
+                **changed,
+                "content": new.content,
+                "updated": new.updated,
+                "resolved": sa.case(
+                    (new.resolved.is_(None), sa.null()),
+                    else_=sa.func.coalesce(_table.c.resolved, new.resolved),
+                ),
+            },
+            where=sa.cast(_table.c.content, sa.Text()) != sa.cast(new.content, sa.Text()),
+        )
+        connection.execute(statement, rows)
+    if merged:
+        connection.execute(
+            sa.update(_table)
+            .where(_table.c.dataset == ref.pk, _table.c.incident_id.in_(merged), _table.c.status != "merged")
+            .values(status="merged", updated=to_micros(now))
+        )
 
 
 def _row(ref: DatasetRef, record: Mapping[str, object], *, now: datetime) -> dict[str, object]:

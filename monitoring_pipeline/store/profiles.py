@@ -32,6 +32,7 @@ from monitoring_pipeline.store.database import Store, insert_tuples
 from monitoring_pipeline.store.datasets import DatasetRef, lock_dataset, numbers
 from monitoring_pipeline.store.history import keep_superseded
 from monitoring_pipeline.store.results import Resting, outdate, outdate_resting
+from monitoring_pipeline.store.rollups import mark_changed
 from monitoring_pipeline.store.schema import BASE_GRAIN, PROFILE_SCALARS
 from monitoring_pipeline.store.selection import Scope, chosen, chunks_of, profile_conditions, scope_of
 from monitoring_pipeline.timegrid import Granularity, TimeRange, from_micros, to_micros
@@ -93,14 +94,16 @@ def write_batch(
     stored already, the version and `profiled_at` stay, so that writing the same thing again changes nothing. With
     another one the version rises by one, the profile of before is kept as superseded, and the results become stale
     that the difference could change: those of the bucket, and of others whose baselines hold it (`resting`), for
-    columns and segments whose metrics are not what they were.
+    columns and segments whose metrics are not what they were. The roll-ups above the bucket are dirty until `roll_up`.
     """
     moment = to_micros(bucket)
     if OVERALL not in profile.rows:
         profile = replace(profile, rows={OVERALL: 0, **profile.rows})
     packed = list(_pack(profile))  # before the transaction, so that other writers wait for the database alone
+    touched = {ref.pk: ref, **{one.ref.pk: one.ref for one in resting}}
     with store.begin() as connection:
-        lock_dataset(connection, ref)
+        for pk in sorted(touched):  # in one order, or two that write at once may wait for each other
+            lock_dataset(connection, touched[pk])
         segment_pk = numbers(connection, ref, schema.segment, ensure=profile.rows)
         column_pk = numbers(
             connection, ref, schema.column_name, ensure={column for _, column, _, _ in packed}
@@ -113,6 +116,8 @@ def write_batch(
             if not same:
                 keep_superseded(connection, ref, moment, now=now)
             _delete_batch(connection, ref, moment)
+        mark_changed(connection, ref, [moment])
+        _remember(connection, ref, moment)
         prefix = (ref.pk, BASE_GRAIN, moment)
         keys = sorted(
             (segment_pk[segment], column_pk[column], at) for at, (segment, column, _, _) in enumerate(packed)
@@ -407,6 +412,12 @@ def _delete_batch(connection: Connection, ref: DatasetRef, bucket: int) -> None:
         )
     batch = schema.batch
     connection.execute(sa.delete(batch).where(batch.c.dataset == ref.pk, batch.c.bucket == bucket))
+
+
+def _remember(connection: Connection, ref: DatasetRef, bucket: int) -> None:
+    """A bucket that is written is no longer one that retention or a person has removed."""
+    table = schema.forgotten_bucket
+    connection.execute(sa.delete(table).where(table.c.dataset == ref.pk, table.c.bucket == bucket))
 
 
 def _pivot(

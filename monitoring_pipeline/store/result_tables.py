@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import repeat
+from operator import eq
 
 import numpy as np
 
@@ -97,7 +98,14 @@ def checked(ref: DatasetRef, table: ResultTable) -> ResultTable:
 
 def _plain(values: Sequence[object]) -> Sequence[object]:
     """Numbers as the drivers take them: no numpy scalars, and null for NaN."""
-    if _PLAIN.issuperset(map(type, values)):
+    kinds = {*map(type, values)}
+    if kinds <= _PLAIN:
         return values
+    if kinds <= {*_PLAIN, float}:
+        return (
+            values
+            if all(map(eq, values, values))
+            else [value if value == value else None for value in values]
+        )
     numbers = (value.item() if isinstance(value, np.generic) else value for value in values)
     return [None if isinstance(value, float) and math.isnan(value) else value for value in numbers]

@@ -20,6 +20,7 @@ from monitoring_pipeline.store.database import Store, insert, insert_tuples, ups
 from monitoring_pipeline.store.datasets import DatasetRef, lock_dataset
 from monitoring_pipeline.store.result_tables import RESULT_COLUMNS, ResultTable, as_tables, checked
 from monitoring_pipeline.store.schema import CURRENT
+from monitoring_pipeline.store.selection import chunks_of
 from monitoring_pipeline.timegrid import TimeRange, from_micros, to_micros
 
 Evaluated = tuple[str, str, datetime]
@@ -83,6 +84,9 @@ def supersede(
     prepared = [checked(ref, table) for table in replacements if len(table)]
     marks = _marks(prepared, evaluated if prepared else ())
     with store.begin() as connection:
+        lock_dataset(
+            connection, ref
+        )  # before any of its rows, as everybody does, or two may wait for each other
         retired = 0
         for analyzer_id, version, bucket in evaluated:
             scope = {"analyzer_id": analyzer_id, "analyzer_version": version, "bucket": to_micros(bucket)}
@@ -117,17 +121,47 @@ def stale_evaluations(store: Store, ref: DatasetRef, window: TimeRange | None = 
 
 
 def alarmed_before(store: Store, ref: DatasetRef, run_id: str) -> set[str]:
-    """Analysis ids of a run's results whose superseded predecessors were anomalies already."""
+    """Analysis ids of a run's results, superseded or not, whose superseded predecessors were anomalies already."""
     old = _table.alias("old")
     query = (
         sa.select(old.c.analysis_id)
         .join(_table, sa.and_(_table.c.dataset == old.c.dataset, _table.c.analysis_id == old.c.analysis_id))
-        .where(_table.c.dataset == ref.pk, _table.c.run_id == run_id, _table.c.state == CURRENT)
+        .where(_table.c.dataset == ref.pk, _table.c.run_id == run_id, old.c.pk < _table.c.pk)
         .where(old.c.state == "superseded", old.c.anomaly_count > 0)
         .distinct()
     )
     with store.read() as connection:
         return set(connection.execute(query).scalars())
+
+
+def extent(store: Store, ref: DatasetRef, run_id: str) -> tuple[datetime, datetime] | None:
+    """The first and the last bucket that a run has judged, superseded or not; None when it left no result."""
+    query = sa.select(sa.func.min(_table.c.bucket), sa.func.max(_table.c.bucket)).where(
+        _table.c.dataset == ref.pk, _table.c.run_id == run_id
+    )
+    with store.read() as connection:
+        first, last = connection.execute(query).one()
+    return None if first is None else (from_micros(first), from_micros(last))
+
+
+def normal_since(store: Store, ref: DatasetRef, run_id: str) -> dict[tuple[str, str, str], datetime]:
+    """The newest bucket in which a run, superseded or not, found a series normal: by analyzer, column and segment."""
+    series = (_table.c.analyzer_id, _table.c.column, _table.c.segment)
+    query = (
+        sa.select(*series, sa.func.max(_table.c.bucket))
+        .where(_table.c.dataset == ref.pk, _table.c.run_id == run_id)
+        .where(_table.c.failure_type.is_(None), sa.func.coalesce(_table.c.anomaly_count, 0) <= 0)
+        .group_by(*series)
+    )
+    moments: dict[int, datetime] = {}
+    found: dict[tuple[str, str, str], datetime] = {}
+    with store.read() as connection:
+        for chunk in chunks_of(connection, query):
+            for analyzer_id, column, segment, bucket in chunk:
+                if bucket not in moments:
+                    moments[bucket] = from_micros(bucket)
+                found[analyzer_id, column, segment] = moments[bucket]
+    return found
 
 
 def results(
@@ -193,17 +227,6 @@ def untold_runs(store: Store, ref: DatasetRef) -> list[str]:
         return list(connection.execute(query).scalars())
 
 
-def mark_told(store: Store, ref: DatasetRef, run_id: str, *, now: datetime) -> None:
-    """Note that monitors have spoken about a run."""
-    table = schema.analysis_run
-    with store.begin() as connection:
-        connection.execute(
-            sa.update(table)
-            .where(table.c.dataset == ref.pk, table.c.run_id == run_id)
-            .values(told_at=to_micros(now))
-        )
-
-
 def mark_stale(
     store: Store, ref: DatasetRef, window: TimeRange, *, analyzer_ids: Collection[str] | None = None
 ) -> int:
@@ -219,6 +242,7 @@ def mark_stale(
     if analyzer_ids is not None:
         statement = statement.where(_table.c.analyzer_id.in_(analyzer_ids))
     with store.begin() as connection:
+        lock_dataset(connection, ref)
         return connection.execute(statement).rowcount
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 """The newest migration. Versions are four digits and sort as text."""
 
 VERSION_TABLE = "monitoring_schema_version"
@@ -193,6 +193,40 @@ superseded_profile = sa.Table(
     *(sa.Column(name, sa.Double(), nullable=True) for name in PROFILE_SCALARS),
     sa.Column("components", sa.LargeBinary(), nullable=True),
     comment="Profiles of those versions, sketches included",
+)
+
+changed_bucket = sa.Table(
+    "changed_bucket",
+    metadata,
+    _dataset(primary_key=True),
+    _time("bucket", primary_key=True),
+    _count("revision"),
+    comment="Buckets that were written since their roll-ups were made, and the dataset's revision by then",
+    sqlite_with_rowid=False,
+)
+
+rollup = sa.Table(
+    "rollup",
+    metadata,
+    _dataset(primary_key=True),
+    _text("grain", primary_key=True),
+    _time("bucket", primary_key=True),
+    _count("revision"),
+    _count("batches"),
+    _time("made_at"),
+    comment="Blocks of coarser grains that `profile` holds, as of which revision of the dataset",
+    sqlite_with_rowid=False,
+)
+
+forgotten_bucket = sa.Table(
+    "forgotten_bucket",
+    metadata,
+    _dataset(primary_key=True),
+    _time("bucket", primary_key=True),
+    _text("cause"),
+    _time("forgotten_at"),
+    comment="Buckets whose profiles were removed on purpose: by retention, which keeps batch and roll-ups, or by a person",
+    sqlite_with_rowid=False,
 )
 
 reference_profile = sa.Table(
