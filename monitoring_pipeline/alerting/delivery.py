@@ -1,6 +1,6 @@
 """The outbox: digests are recorded before they are sent, sent at least once, and never again once accepted.
 
-`enqueue` writes each digest with its deliveries in one transaction; a digest that was recorded before adds nothing.
+`address` says where digests go; who tells of a run records them all with the rest of what is told, in one transaction.
 `deliver` claims what is due, sends it, and notes the receipt, or when to try again. It is the only place that retries.
 Channels are served one after the other, and one that does not answer is left alone until the next call, so that it
 holds nobody up for longer than one timeout.
@@ -20,7 +20,6 @@ from monitoring_pipeline.config.monitors import GlobalAction, Monitor
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.store import digests as outbox
 from monitoring_pipeline.store.database import Store
-from monitoring_pipeline.store.datasets import DatasetRef
 from monitoring_pipeline.store.digests import Delivery
 
 CONSOLE = "console"
@@ -75,28 +74,18 @@ def channels_of(monitor: Monitor, configured: Mapping[str, Channel] | Collection
     return Route(tuple(dict.fromkeys(names)), tuple(problems))
 
 
-def enqueue(
-    store: Store,
-    ref: DatasetRef,
-    document: MonitorDocument,
-    digests: Sequence[Digest],
-    channels: Mapping[str, Channel] | Collection[str],
-    *,
-    now: datetime,
-) -> tuple[list[Digest], list[str]]:
-    """Record digests and their deliveries; each digest in one transaction. Sends nothing.
-
-    Returns the digests that are new, and what their monitors' actions name in vain.
-    """
+def address(
+    document: MonitorDocument, digests: Sequence[Digest], channels: Mapping[str, Channel] | Collection[str]
+) -> tuple[list[tuple[Digest, Sequence[str]]], list[str]]:
+    """Each digest with the channels that it goes to, and what monitors' actions name in vain."""
     monitors = {monitor.id: monitor for monitor in document.monitors}
-    recorded: list[Digest] = []
+    addressed: list[tuple[Digest, Sequence[str]]] = []
     problems: dict[str, None] = {}
     for digest in digests:
         route = channels_of(monitors[digest.monitor_id], channels)
         problems.update(dict.fromkeys(route.problems))
-        if outbox.record_digest(store, ref, digest.to_json(), route.channels, now):
-            recorded.append(digest)
-    return recorded, list(problems)
+        addressed.append((digest, route.channels))
+    return addressed, list(problems)
 
 
 def deliver(store: Store, channels: Mapping[str, Channel], *, now: datetime) -> DeliveryReport:

@@ -166,10 +166,12 @@ def group_incidents(
     *,
     severities: Mapping[str, int] | None = None,
     analyzers: Mapping[str, Analyzer] | None = None,
+    normal: Mapping[Series, datetime] | None = None,
 ) -> list[Incident]:
     """The incidents of one dataset after these results, worst and newest first.
 
-    `results` are all new verdicts, the normal ones too: they are what resolves an incident. `existing` are the incidents
+    `results` are all new verdicts, the normal ones too, as they are what resolves an incident; of those that are not
+    among them `normal` says which series they were about, and the newest bucket. `existing` are the incidents
     known so far; each comes back, extended or not. One that turns out to be part of another comes back inside of it,
     under the name of the one that started first (`absorbed`). `severities` are those of the monitors, by id;
     `analyzers`, by id, let sentences name the baseline exactly.
@@ -182,12 +184,12 @@ def group_incidents(
         for result in results
         if result.is_anomaly and not result.failed
     ]
-    normal: dict[Series, datetime] = {}
+    calm = dict(normal or {})
     for result in results:
         if not result.is_anomaly and not result.failed:
             series = (result.analyzer_id, result.column, result.segment)
-            normal[series] = max(result.bucket, normal.get(series, result.bucket))
-    return group_anomalies(anomalies, existing, normal=normal)
+            calm[series] = max(result.bucket, calm.get(series, result.bucket))
+    return group_anomalies(anomalies, existing, normal=calm)
 
 
 def group_anomalies(

@@ -10,7 +10,8 @@ when somebody asks for them by a window.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from enum import StrEnum
 from monitoring_pipeline.analysis.composites import needs_all
 from monitoring_pipeline.analysis.operational import is_missing_datapoint, is_seconds_since_last_upload
 from monitoring_pipeline.analysis.planner import analyzer_version, children_of
+from monitoring_pipeline.analysis.reach import buckets_before
 from monitoring_pipeline.config.analyzers import Analyzer
 from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.config.schedules import CronSchedule, FixedSchedule
@@ -40,6 +42,10 @@ class BatchFacts:
     rows: Mapping[datetime, int] = field(default_factory=dict)
     last_upload: Mapping[datetime, datetime] = field(default_factory=dict)
     first_bucket: datetime | None = None
+    retired: Sequence[datetime] = ()
+    """Buckets whose own profiles retention has removed, ascending: nothing that looks at them can be judged any more."""
+    deleted: AbstractSet[datetime] = frozenset()
+    """Buckets that a person has deleted: nobody misses their data."""
 
 
 @dataclass(frozen=True, order=True)
@@ -55,6 +61,7 @@ class Gate(StrEnum):
     """What can keep an analyzer from a bucket."""
 
     IDLE = "does not run"
+    FORGOTTEN = "was removed from the store"
     DONE = "has run"
     GRACE = "is outside the backfill grace"
     SCHEDULE = "is not scheduled"
@@ -156,6 +163,20 @@ def ready_at(
     readiness = analyzer.data_readiness_duration
     explicit = readiness.after(bucket) if readiness else bucket
     return explicit if partial else max(explicit, granularity.shift(bucket, 1))
+
+
+def forgotten(
+    analyzer: Analyzer, bucket: datetime, facts: BatchFacts, granularity: Granularity
+) -> str | None:
+    """Why the analyzer can say nothing of a bucket any more, where somebody wanted its data or its baseline's gone."""
+    if bucket in facts.deleted:
+        return "its data was deleted from the store"
+    at = bisect_right(facts.retired, bucket) - 1
+    if at < 0 or facts.retired[at] < granularity.shift(bucket, -buckets_before(analyzer)):
+        return None
+    if facts.retired[at] == bucket:
+        return "retention has removed its profiles"
+    return f"retention has removed profiles that it would be compared with ({_words(facts.retired[at])})"
 
 
 @dataclass
@@ -304,6 +325,9 @@ def _settled(case: _Case, bucket: datetime, newest: datetime) -> tuple[Gate, str
     first = case.situation.facts.first_bucket
     if first is not None and bucket < first:
         return Gate.GRACE, f"before the dataset's first data ({_words(first)})"
+    facts, granularity = case.situation.facts, case.situation.granularity
+    if (gone := forgotten(case.analyzer, bucket, facts, granularity)) is not None:
+        return Gate.FORGOTTEN, gone
     if bucket < newest and case.is_seconds_since_last_upload:
         return Gate.DONE, "secondsSinceLastUpload is judged on the newest bucket only"
     if (cutoff := case.cutoff) is not None and bucket < cutoff:

@@ -6,22 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, Final
 
 from monitoring_pipeline.analysis.algorithms import drift
-from monitoring_pipeline.analysis.baselines import Window
-from monitoring_pipeline.analysis.distances import hellinger, jensenshannon, ks_test, psi, wasserstein
-from monitoring_pipeline.analysis.distributions import (
-    Items,
-    Quantiles,
-    Side,
-    frequencies,
-    histograms,
-    steps,
-)
-from monitoring_pipeline.analysis.verdicts import Floats
+from monitoring_pipeline.analysis.comparing import Kind, Pair, kind_of, pair_of
+from monitoring_pipeline.analysis.distances import hellinger, jensenshannon, psi
 from monitoring_pipeline.config.analyzer_types import DriftConfig
 from monitoring_pipeline.config.baselines import CurrentBatchBaseline
 from monitoring_pipeline.errors import UsageError
@@ -33,31 +22,9 @@ from monitoring_pipeline.profiling import ColumnProfile
 if TYPE_CHECKING:
     import pandas as pd
 
-_ALONE = Window(np.zeros(1, np.int64), 1)
 _NAMED = 8
 _BOTH_SIDES = ("count", "count_null_ratio", "mean", "unique_est", "inferred_data_type")
 _DEFAULT: Final = DriftConfig.model_fields["threshold"].default
-
-Kind = Literal["number", "category"]
-
-
-class _Side(NamedTuple):
-    """How one side of a column is distributed: `shares` (n_bins,) of `n` values, each known to within `blur`."""
-
-    shares: Floats
-    n: float
-    blur: float
-
-
-class _Pair(NamedTuple):
-    """Both sides over the same bins, which are between `ends` or named by `labels`."""
-
-    baseline: _Side
-    target: _Side
-    ks: float = math.nan
-    wasserstein: float = math.nan
-    ends: tuple[float, float] = (math.nan, math.nan)
-    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -199,11 +166,11 @@ def _drift(
 ) -> Drift:
     if baseline is None or target is None:
         return _uncompared(name, threshold, f"only in the {'target' if baseline is None else 'baseline'}")
-    kind, pair = _kind(baseline), _pair(baseline, target)
+    kind, pair = kind_of(baseline), _pair(baseline, target)
     if pair is None:
-        sides = {"baseline": kind, "target": _kind(target)}
+        sides = {"baseline": kind, "target": kind_of(target)}
         if all(sides.values()):
-            told = f"was a {kind}, is a {_kind(target)}"
+            told = f"was a {kind}, is a {kind_of(target)}"
             return _uncompared(name, threshold, told, score=1.0)
         empty = " and the ".join(side for side, its in sides.items() if its is None)
         return _uncompared(name, threshold, f"no distribution in the {empty}")
@@ -218,7 +185,7 @@ def _drift(
         column=name,
         kind=kind,
         score=float(verdict.value[0, 0]),
-        noise=_noise(pair),
+        noise=pair.noise,
         threshold=threshold,
         drifted=bool(verdict.anomaly[0, 0]),
         hellinger=float(hellinger(theirs, ours)),
@@ -241,76 +208,5 @@ def _uncompared(name: str, threshold: float, note: str, *, score: float = math.n
     )
 
 
-def _kind(column: ColumnProfile) -> Kind | None:
-    """What there is to compare; numbers go before anything else that a column may hold."""
-    if column.kll is not None and column.m_n:
-        return "number"
-    return "category" if _items(column) is not None else None
-
-
-def _pair(baseline: ColumnProfile, target: ColumnProfile) -> _Pair | None:
-    if baseline.kll and target.kll and _kind(baseline) == _kind(target) == "number":
-        return _numbers(baseline.kll, target.kll)
-    theirs, ours = _items(baseline), _items(target)
-    if theirs and ours and _kind(baseline) == _kind(target):
-        return _categories(theirs, ours)
-    return None
-
-
-def _numbers(baseline: bytes, target: bytes) -> _Pair:
-    theirs, ours = (Quantiles.open(image) for image in (baseline, target))
-    sides = [Side.over({0: one}, _ALONE) for one in (ours, theirs)]
-    # Numbers near the largest double have a range that is none; their bins are then wide.
-    with np.errstate(over="ignore", invalid="ignore"):
-        now, before = histograms(*sides)
-        stepped_now, stepped_before, positions = steps(*sides)
-        moved = float(wasserstein(stepped_before, stepped_now, positions)[0])
-    return _Pair(
-        _Side(before[0], theirs.n, _grain(theirs)),
-        _Side(now[0], ours.n, _grain(ours)),
-        ks=float(ks_test(stepped_before, stepped_now)[0]),
-        wasserstein=moved,
-        ends=(min(ours.low, theirs.low), max(ours.high, theirs.high)),
-    )
-
-
-def _grain(sketch: Quantiles) -> float:
-    """The share that the heaviest value of a sketch stands for; 0 where every value stands for itself."""
-    heaviest = float(np.diff(sketch.cumulative, prepend=0.0).max(initial=1.0))
-    return heaviest / sketch.n if heaviest > 1 else 0.0
-
-
-def _categories(theirs: Items, ours: Items) -> _Pair:
-    now, before = frequencies(*(Side.over({0: one}, _ALONE) for one in (ours, theirs)))
-    return _Pair(
-        _Side(before[0], theirs.n, theirs.shortfall / theirs.n),
-        _Side(now[0], ours.n, ours.shortfall / ours.n),
-        labels=tuple(sorted({*theirs.counts, *ours.counts})),
-    )
-
-
-def _items(column: ColumnProfile) -> Items | None:
-    """The commonest values, yes and no among them; None without any."""
-    if column.frequent_items is not None:
-        found = Items.open(column.frequent_items)
-        return found if found.n else None
-    if not column.t_bool:
-        return None
-    counts = {"False": float(column.t_bool - column.n_true), "True": float(column.n_true)}
-    return Items({name: count for name, count in counts.items() if count}, 0.0, float(column.t_bool))
-
-
-def _noise(pair: _Pair) -> float:
-    """The Hellinger distance to be expected of two samples of what both sides are together.
-
-    Of a share p that is estimated with variance v, √p errs by √(v / 4p), and by no more than √p itself; half the sum
-    of its squares is the square of the distance. A sample of n has v = p / n, which gives √((b − 1) / 8n) for b bins
-    (Pardo 2006, section 3.3), and a sketch adds the square of what its heaviest value stands for.
-    """
-    together = (pair.baseline.shares + pair.target.shares) / 2
-    seen = together[together > 0]
-    added = 0.0
-    for side in (pair.baseline, pair.target):
-        variance = seen / side.n + side.blur**2
-        added += float(np.minimum(variance / (8 * seen), seen / 2).sum())
-    return math.sqrt(added)
+def _pair(baseline: ColumnProfile, target: ColumnProfile) -> Pair | None:
+    return pair_of([baseline], [target], ordered=True)

@@ -6,7 +6,6 @@ control characters, cut, and escaped. However many columns there are, at most `M
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from monitoring_pipeline.alerting.figures import Unit, figure, name
+from monitoring_pipeline.alerting.figures import Unit, figure
+from monitoring_pipeline.alerting.formats.charts import areas, bars, text
 from monitoring_pipeline.analysis.verdicts import Floats
 from monitoring_pipeline.profile_file import describe_columns
 from monitoring_pipeline.profiling import ColumnProfile
@@ -25,7 +25,6 @@ MOST_ROWS: Final = 100
 _MOST_NOTES = 8
 _MOST_LABELS = 6
 _BINS = 24
-_WIDTH, _HEIGHT, _LINE = 180, 36, 13
 _BEFORE, _NOW, _ALERT = "#9aa5b1", "#2f6fde", "#c62828"
 _TABLE = "border-collapse:collapse;font-size:12px"
 _CELL = "text-align:{side};padding:2px 8px;vertical-align:middle;white-space:nowrap"
@@ -54,8 +53,8 @@ def profile_page(title: str, columns: Mapping[str, ColumnProfile], *, notes: Seq
     described = describe_columns(shown)
     rows = [
         [
-            _text(column),
-            _text(str(told["inferred_data_type"] or "").lower()),
+            text(column),
+            text(str(told["inferred_data_type"] or "").lower()),
             _figure(told["count"], Unit.COUNT),
             _figure(told["count_null_ratio"], Unit.RATIO),
             _figure(told["unique_est"], Unit.COUNT),
@@ -82,7 +81,7 @@ def comparison_page(title: str, columns: Sequence[ComparedColumn], *, left_out: 
             score = f'<b style="color:{_ALERT}">{score}</b>'
         rows.append(
             [
-                _text(one.name),
+                text(one.name),
                 score,
                 _figure(one.noise),
                 *(
@@ -93,7 +92,7 @@ def comparison_page(title: str, columns: Sequence[ComparedColumn], *, left_out: 
                         ("mean", Unit.NUMBER),
                     )
                 ),
-                _compared(one) or _text(one.note),
+                _compared(one) or text(one.note),
             ]
         )
     heads = ("column", "Hellinger", "noise", "missing", "distinct", "mean", "distribution")
@@ -120,14 +119,14 @@ def _page(
         + "</tr>"
         for row in rows
     )
-    below = [_text(note, most=300) for note in notes[:_MOST_NOTES]]
+    below = [text(note, most=300) for note in notes[:_MOST_NOTES]]
     if len(notes) > _MOST_NOTES:
         below.append(f"… {len(notes) - _MOST_NOTES:,} more notes")
     if left_out:
         below.append(f"… {left_out:,} more columns")
     small = "".join(f"<div>{line}</div>" for line in [legend, *below] if line)
     return (
-        f'<div><div style="font-weight:600">{_text(title, most=300)}</div>'
+        f'<div><div style="font-weight:600">{text(title, most=300)}</div>'
         f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
         f'<div style="font-size:11px">{small}</div></div>'
     )
@@ -142,19 +141,19 @@ def _distribution(column: ColumnProfile) -> str:
     if column.kll is not None and column.m_n and column.min is not None and column.max is not None:
         low, high = column.min, column.max
         if not high > low:
-            return _areas([np.ones(1)], [_NOW], f"{_figure(low)} only")
+            return areas([np.ones(1)], [_NOW], f"{_figure(low)} only")
         # The range of two doubles need not be a double, and its half may be nothing.
         scale = 1.0 if math.isfinite(high - low) else 2.0
         edges = np.unique(scale * np.linspace(low / scale, high / scale, _BINS + 1))
         shares = column.histogram(edges)[1:]
         # The last edge begins a bin of its own for the largest value.
         shares[-2] += shares[-1]
-        return _areas([shares[:-1]], [_NOW], f"{_figure(low)} to {_figure(high)}")
-    items = [(text, estimate) for text, estimate, *_ in column.top_items(_MOST_LABELS)]
+        return areas([shares[:-1]], [_NOW], f"{_figure(low)} to {_figure(high)}")
+    items = [(label, estimate) for label, estimate, *_ in column.top_items(_MOST_LABELS)]
     if not items and column.t_bool:
         items = [("True", column.n_true), ("False", column.t_bool - column.n_true)]
     total = max(column.n - column.n_null, 1)
-    return _bars([(text, (count / total,)) for text, count in items], [_NOW])
+    return bars([(label, (count / total,)) for label, count in items], [_NOW])
 
 
 def _compared(one: ComparedColumn) -> str:
@@ -162,62 +161,15 @@ def _compared(one: ComparedColumn) -> str:
         return ""
     if not one.labels:
         # The first bin, below the lowest value, is always empty.
-        return _areas(
+        return areas(
             [shares[1:] for shares in one.shares],
             [_BEFORE, _NOW],
             f"{_figure(one.ends[0])} to {_figure(one.ends[1])}",
         )
     commonest = [int(at) for at in np.argsort(-np.maximum(*one.shares), kind="stable")[:_MOST_LABELS]]
     rows = [(one.labels[at], tuple(float(shares[at]) for shares in one.shares)) for at in commonest]
-    return _bars(rows, [_BEFORE, _NOW])
-
-
-def _areas(series: Sequence[Floats], colours: Sequence[str], caption: str) -> str:
-    """Steps over equal bins, one over the other."""
-    highest = max(float(shares.max(initial=0.0)) for shares in series) or 1.0
-    paths: list[str] = []
-    for shares, colour in zip(series, colours, strict=True):
-        width = _WIDTH / len(shares)
-        steps = "".join(
-            f"V{_HEIGHT * (1 - share / highest):.1f}H{width * (at + 1):.1f}"
-            for at, share in enumerate(shares.tolist())
-        )
-        paths.append(
-            f'<path d="M0 {_HEIGHT}{steps}V{_HEIGHT}Z" fill="{colour}" fill-opacity="0.35" stroke="{colour}"/>'
-        )
-    return _svg(_HEIGHT, "".join(paths), caption)
-
-
-def _bars(rows: Sequence[tuple[str, Sequence[float]]], colours: Sequence[str]) -> str:
-    """Bars with their labels, those of one label below each other."""
-    if not rows:
-        return ""
-    drawn: list[str] = []
-    thick = (_LINE - 2) / len(colours)
-    for at, (label, shares) in enumerate(rows):
-        for place, (share, colour) in enumerate(zip(shares, colours, strict=True)):
-            y = at * _LINE + place * thick
-            length = _WIDTH * min(max(share, 0.0), 1.0)
-            drawn.append(
-                f'<rect y="{y:.1f}" width="{length:.1f}" height="{thick:.1f}" fill="{colour}" fill-opacity="0.45"/>'
-            )
-        told = f"{_text(label, most=24)} {' → '.join(_figure(share, Unit.RATIO) for share in shares)}"
-        drawn.append(
-            f'<text x="2" y="{at * _LINE + _LINE - 4}" font-size="10" fill="currentColor">{told}</text>'
-        )
-    return _svg(len(rows) * _LINE, "".join(drawn), "")
-
-
-def _svg(height: int, inside: str, caption: str) -> str:
-    title = f"<title>{caption}</title>" if caption else ""
-    size = f'width="{_WIDTH}" height="{height}" viewBox="0 0 {_WIDTH} {height}"'
-    return f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">{title}{inside}</svg>'
+    return bars(rows, [_BEFORE, _NOW])
 
 
 def _figure(value: float | None, unit: Unit = Unit.NUMBER) -> str:
     return "" if value is None or math.isnan(value) else figure(float(value), unit)
-
-
-def _text(text: str, *, most: int = 80) -> str:
-    clean = "".join(name(text[start : start + 80]) for start in range(0, min(len(text), most), 80))
-    return html.escape(clean if len(text) <= most else clean[: most - 1] + "…")

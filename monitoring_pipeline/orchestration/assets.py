@@ -97,6 +97,8 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
     ) -> dg.MaterializeResult:
         keys = buckets_of(partitions, context.partition_keys)
         report = pipeline.profile_batch(workspace, spec.id, list(keys))
+        for note in pipeline.roll_up(workspace, spec.id).notes(spec.id):
+            context.log.warning(note)
         plotted = overview.key_metrics(workspace, spec.id, [bucket.bucket for bucket in report.buckets])
         for bucket in report.buckets:
             shown = metadata.of_profile(bucket, plotted.get(bucket.bucket, {}))

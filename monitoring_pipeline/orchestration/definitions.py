@@ -15,9 +15,11 @@ from monitoring_pipeline import readiness
 from monitoring_pipeline.errors import ConflictError, SourceError
 from monitoring_pipeline.orchestration.assets import dataset_definitions, slug
 from monitoring_pipeline.orchestration.documents import documents_definitions
-from monitoring_pipeline.orchestration.jobs import deliver_digests
+from monitoring_pipeline.orchestration.jobs import deliver_digests, remove_old_profiles
 from monitoring_pipeline.orchestration.resources import WorkspaceResource
+from monitoring_pipeline.orchestration.schedules import retention_schedule
 from monitoring_pipeline.orchestration.sensors import failure_sensor, readiness_sensor
+from monitoring_pipeline.orchestration.weekly_report import report_definitions
 from monitoring_pipeline.settings import Settings
 from monitoring_pipeline.workspace import Workspace
 
@@ -49,11 +51,13 @@ def build_definitions(
     return dg.Definitions.merge(
         *per_dataset,
         documents_definitions(),
+        report_definitions(starts),
         dg.Definitions(
-            jobs=[deliver_digests],
+            jobs=[deliver_digests, remove_old_profiles],
+            schedules=[retention_schedule()],
             sensors=[
                 readiness_sensor(starts, [*jobs, deliver_digests]),
-                failure_sensor(starts, [*jobs, deliver_digests]),
+                failure_sensor(starts, [*jobs, deliver_digests, remove_old_profiles]),
             ],
             resources={"workspace": resource},
             executor=dg.in_process_executor,
