@@ -1,6 +1,6 @@
 """Fill the store over a range of buckets at the engine's own speed, in chunks that are safe to stop between.
 
-The steps are those of every day: profile what is new or changed, judge what is not judged. What a chunk has written
+The steps are those of every day: profile what is new or changed, roll it up, judge what is not judged. What a chunk has written
 stays; stopping in the middle, or starting again, repeats nothing. People are not told of the past unless asked.
 """
 
@@ -71,8 +71,10 @@ def _fill(
 ) -> Chunk:
     began = time.perf_counter()
     profiled = pipeline.profile_batch(workspace, dataset_id, buckets, again=again)
-    analyzed = pipeline.analyze_batch(workspace, dataset_id, buckets, backfill=True)
-    pipeline.notify(workspace, dataset_id, quietly=not tell)
+    pipeline.roll_up(workspace, dataset_id)
+    run_id = pipeline.new_run(quietly=not tell)
+    analyzed = pipeline.analyze_batch(workspace, dataset_id, buckets, backfill=True, run_id=run_id)
+    pipeline.notify(workspace, dataset_id)
     granularity = workspace.dataset(dataset_id).spec.granularity
     problems = [f"{one.path}: {one.detail}" for one in profiled.problems if {*one.buckets} & {*buckets}]
     return Chunk(

@@ -15,7 +15,8 @@ from monitoring_pipeline.alerting.incidents import Incident
 from monitoring_pipeline.alerting.incidents import Status as IncidentStatus
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.segments import OVERALL
-from monitoring_pipeline.store import datasets, digests, files, incidents, profiles, results, work
+from monitoring_pipeline.store import datasets, digests, files, incidents, profiles, results, retention, work
+from monitoring_pipeline.store.rollups import DELETED
 from monitoring_pipeline.store.work import Stale
 from monitoring_pipeline.timegrid import Granularity, TimeRange, from_micros
 from monitoring_pipeline.workspace import Workspace
@@ -71,6 +72,7 @@ def status(workspace: Workspace, dataset_id: str, *, every: bool = False) -> Sta
         waiting=tuple(pending.summary(every=every)),
         trouble=(
             *pending.trouble(),
+            *_deleted(workspace, ref),
             *_unreadable(workspace, ref),
             *([stale_words(dataset_id, stale)] if stale else []),
         ),
@@ -79,6 +81,18 @@ def status(workspace: Workspace, dataset_id: str, *, every: bool = False) -> Sta
         ),
         undelivered=tuple(undelivered(workspace, dataset_id)),
     )
+
+
+def _deleted(workspace: Workspace, ref: datasets.DatasetRef) -> list[str]:
+    """What people have deleted, in words: its data is there or not, and is not looked at."""
+    gone = [*retention.forgotten_buckets(workspace.store, ref, cause=DELETED)]
+    if not gone:
+        return []
+    words = (
+        f"{len(gone):,} buckets from {gone[0]:%Y-%m-%d %H:%M} to {gone[-1]:%Y-%m-%d %H:%M} were deleted and stay so; "
+        f"`monitor backfill {ref.dataset_id} --from TIME --to TIME --again` brings back those whose data is there"
+    )
+    return [words]
 
 
 def _unreadable(workspace: Workspace, ref: datasets.DatasetRef) -> list[str]:

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
 
 from monitoring_pipeline.analysis.baselines import Window
 from monitoring_pipeline.analysis.judgements import component_scalars
-from monitoring_pipeline.errors import ProfileError
+from monitoring_pipeline.config.descriptions import ColumnDescription, ColumnKind, DatasetDescription
+from monitoring_pipeline.errors import ProfileError, SourceError
 from monitoring_pipeline.metrics import Metric, catalog
 from monitoring_pipeline.metrics.operational import OUTLIER_SCALARS
 from monitoring_pipeline.metrics.performance import PERFORMANCE_SCALARS
 from monitoring_pipeline.profiling import SCALARS, ColumnProfile, DatasetProfile
+from monitoring_pipeline.profiling.merging import ProfileMerger, names_of
 from monitoring_pipeline.profiling.performance import PERFORMANCE, SUMS, Performance
-from monitoring_pipeline.profiling.whylogs import MOST_BYTES, WhylogsProfile, read_bounded, read_whylogs
-from monitoring_pipeline.segments import segment_tags
+from monitoring_pipeline.profiling.whylogs import (
+    MOST_BYTES,
+    WhylogsProfile,
+    read_batches,
+    read_bounded,
+    read_whylogs,
+)
+from monitoring_pipeline.segments import OVERALL, segment_tags
+from monitoring_pipeline.sources.listing import find_files
+from monitoring_pipeline.sources.profile_files import content_of, patterns_of
+from monitoring_pipeline.timegrid import Granularity
 
 _OWN_MAGIC = DatasetProfile().to_bytes()[:4]
 _COMMONEST = 20
@@ -207,3 +221,91 @@ def describe_performance(found: Performance) -> dict[str, Any]:
 
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat()
+
+
+def describe_profile_files(path: str, *, home: Path) -> DatasetDescription | None:
+    """Describe a file, folder or glob of whylogs profiles as a dataset; None where there are none.
+
+    Only the newest files are read, by name. Raises SourceError when none of them can be.
+    """
+    found = find_files(patterns_of(path), home)
+    if not any(PurePosixPath(file.path).suffix in (".bin", ".zip") for file in found):
+        return None
+    merger, hours, trouble, rows = ProfileMerger(), set[datetime](), "", 0
+    for file in found[-_LOOKED_AT:]:
+        try:
+            batches = read_batches(
+                content_of(file), lambda moment: moment and Granularity.HOURLY.floor(moment)
+            )
+        except ProfileError as error:
+            trouble = f"{file.path}: {error}"
+            continue
+        for hour, batch in batches.items():
+            merger.update(batch.profile)
+            hours |= {hour} if hour is not None else set()
+            rows += batch.rows
+    if not hours:
+        raise SourceError(trouble or f"{found[-1].path}: a profile without dataset_timestamp tells no bucket")
+    granularity = _granularity(sorted(hours))
+    buckets = sorted({granularity.floor(hour) for hour in hours})
+    merged = merger.finish()
+    kinds = Counter(names_of(key) for key in merged.rows if key != OVERALL)
+    return DatasetDescription(
+        path=path,
+        format="whylogs",
+        files=len(found),
+        rows=rows,
+        sampled_rows=rows,
+        columns=tuple(
+            _described_column(name, column) for name, column in merged.columns.get(OVERALL, {}).items()
+        ),
+        granularity=granularity,
+        rows_per_bucket=merged.rows.get(OVERALL, 0) / len(buckets),
+        start=buckets[0],
+        end=buckets[-1],
+        segments=tuple(sorted(names for names, count in kinds.items() if count <= _FEW_SEGMENTS)),
+        notes=(f"profiles of whylogs, made at times that suggest {granularity} data",),
+    )
+
+
+_LOOKED_AT = 50
+"""Files that are read to describe them."""
+
+_FEW_SEGMENTS = 20
+"""Segments by the same columns up to which each is worth monitors of its own."""
+
+_TYPES: Mapping[str, ColumnKind] = {
+    "bool": "boolean",
+    "integral": "integer",
+    "fractional": "number",
+    "string": "text",
+}
+
+
+def _granularity(hours: Sequence[datetime]) -> Granularity:
+    """By the usual distance of the hours in which there are profiles, ascending; daily where there is but one."""
+    if len(hours) < 2:
+        return Granularity.DAILY
+    usual = timedelta(seconds=median((later - hour).total_seconds() for hour, later in pairwise(hours)))
+    for granularity, below in (
+        (Granularity.HOURLY, timedelta(hours=12)),
+        (Granularity.DAILY, timedelta(days=4)),
+        (Granularity.WEEKLY, timedelta(days=20)),
+    ):
+        if usual < below:
+            return granularity
+    return Granularity.MONTHLY
+
+
+def _described_column(name: str, column: ColumnProfile) -> ColumnDescription:
+    kind, _ = max(column.types, key=lambda found: found[1], default=("", 0))
+    distinct = column.distinct()[0]
+    return ColumnDescription(
+        name=name,
+        type=kind,
+        kind=_TYPES.get(kind, "other"),
+        distinct=0 if np.isnan(distinct) else round(distinct),
+        null_share=column.n_null / column.n if column.n else 0.0,
+        minimum=column.min,
+        maximum=column.max,
+    )

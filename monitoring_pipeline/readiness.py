@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -24,11 +24,14 @@ from monitoring_pipeline.analysis.gates import (
     Waiting,
     decide,
     default_grace,
+    forgotten,
     grace_of,
     ready_at,
 )
+from monitoring_pipeline.analysis.reach import buckets_before
 from monitoring_pipeline.sources.base import Arrival, FileEntry, Scan
-from monitoring_pipeline.store import files, profiles, results, work
+from monitoring_pipeline.store import files, profiles, results, retention, work
+from monitoring_pipeline.store.rollups import DELETED, RETIRED
 from monitoring_pipeline.store.work import Failure
 from monitoring_pipeline.timegrid import Granularity, TimeRange, from_micros
 from monitoring_pipeline.workspace import MonitoredDataset, Workspace
@@ -225,9 +228,11 @@ def buckets_in(workspace: Workspace, dataset_id: str, window: TimeRange) -> list
 
 
 def fresh(workspace: Workspace, dataset_id: str, scan: Scan) -> set[datetime]:
-    """Buckets that are over (or may be partial) and whose data is not what their profile was made from."""
-    profiled = work.fingerprints(workspace.store, workspace.ref(dataset_id))
-    return {*_over(workspace, dataset_id, _differing(scan.arrivals, profiled))}
+    """Buckets that are over (or may be partial) and whose data is not what their profile was made from.
+
+    What a person has deleted is not among them, whatever has become of its data.
+    """
+    return {*_over(workspace, dataset_id, _differing(workspace, dataset_id, scan.arrivals))}
 
 
 def decision(
@@ -253,8 +258,8 @@ def facts(workspace: Workspace, dataset_id: str, scan: Scan) -> Facts:
     """What a decision now rests on. Reads which data every bucket was profiled from, and else only the grace."""
     profiled = work.fingerprints(workspace.store, workspace.ref(dataset_id))
     window = inside_grace(workspace.dataset(dataset_id), workspace.now())
-    known = _facts(workspace, dataset_id, _differing(scan.arrivals, profiled), window)
-    return replace(known, held=len(profiled))
+    changed = _differing(workspace, dataset_id, scan.arrivals, profiled)
+    return replace(_facts(workspace, dataset_id, changed, window), held=len(profiled))
 
 
 def discover_more(workspace: Workspace, dataset_id: str, before: Scan, since: datetime) -> Scan | None:
@@ -278,7 +283,7 @@ def facts_after_writing(workspace: Workspace, dataset_id: str, before: Facts) ->
     if changed:
         window = TimeRange(min(changed), max(changed) + timedelta(microseconds=1))
         profiled = work.fingerprints(workspace.store, workspace.ref(dataset_id), window)
-        changed = _differing(changed, profiled)
+        changed = _differing(workspace, dataset_id, changed, profiled)
     window = inside_grace(workspace.dataset(dataset_id), workspace.now())
     return replace(_facts(workspace, dataset_id, changed, window), since=before.since)
 
@@ -339,12 +344,22 @@ def ranges(buckets: Sequence[datetime], granularity: Granularity) -> Iterator[tu
 
 
 def _differing(
-    arrivals: Mapping[datetime, Arrival], profiled: Mapping[datetime, str]
+    workspace: Workspace,
+    dataset_id: str,
+    arrivals: Mapping[datetime, Arrival],
+    profiled: Mapping[datetime, str] | None = None,
 ) -> dict[datetime, Arrival]:
-    """Data that is not what its bucket's profile was made from."""
-    return {
-        bucket: arrival for bucket, arrival in arrivals.items() if profiled.get(bucket) != arrival.fingerprint
+    """Data that is not what its bucket's profile was made from, save for what a person has deleted."""
+    store, ref = workspace.store, workspace.ref(dataset_id)
+    known = work.fingerprints(store, ref) if profiled is None else profiled
+    found = {
+        bucket: arrival for bucket, arrival in arrivals.items() if known.get(bucket) != arrival.fingerprint
     }
+    if not found:
+        return found
+    window = TimeRange(min(found), max(found) + timedelta(microseconds=1))
+    deleted = retention.forgotten_buckets(store, ref, window, cause=DELETED)
+    return {bucket: arrival for bucket, arrival in found.items() if bucket not in deleted}
 
 
 def _over(workspace: Workspace, dataset_id: str, changed: Mapping[datetime, Arrival]) -> Iterator[datetime]:
@@ -365,16 +380,54 @@ def _facts(
     for bucket, arrival in changed.items():
         rows[bucket], last_upload[bucket] = arrival.rows, arrival.last_upload
     known = [*changed, *([held.first, held.last] if held else [])]
+    gone = _forgotten(workspace, dataset_id, window)
     return Facts(
         window.start if window is not None else (known[0] if known else workspace.now()),
         changed,
-        BatchFacts(rows, last_upload, min(known) if known else None),
+        replace(
+            _absences(gone),
+            rows=rows,
+            last_upload=last_upload,
+            first_bucket=min(known) if known else None,
+        ),
         frozenset(
             (analyzer_id, version, from_micros(bucket))
             for analyzer_id, version, bucket in results.calculated(store, ref, window)
         ),
-        last=max(known) if known else None,
+        last=max([*known, *gone], default=None),
     )
+
+
+def beyond_recall(workspace: Workspace, dataset_id: str, due: Collection[Due]) -> dict[Due, str]:
+    """Those that cannot be judged any more, because what they look at was removed on purpose, and why."""
+    if not due:
+        return {}
+    dataset = workspace.dataset(dataset_id)
+    granularity, analyzers = dataset.spec.granularity, {one.id: one for one in dataset.document.analyzers}
+    window = TimeRange(min(one.bucket for one in due), granularity.shift(max(one.bucket for one in due), 1))
+    facts = _absences(_forgotten(workspace, dataset_id, window))
+    found = {
+        one: forgotten(analyzers[one.analyzer_id], one.bucket, facts, granularity)
+        for one in due
+        if one.analyzer_id in analyzers
+    }
+    return {one: why for one, why in found.items() if why is not None}
+
+
+def _absences(gone: Mapping[datetime, str]) -> BatchFacts:
+    return BatchFacts(
+        retired=[bucket for bucket, cause in gone.items() if cause == RETIRED],
+        deleted={bucket for bucket, cause in gone.items() if cause == DELETED},
+    )
+
+
+def _forgotten(workspace: Workspace, dataset_id: str, window: TimeRange | None) -> dict[datetime, str]:
+    """Buckets that were removed on purpose, of those that analyzers look at who judge the buckets of a window."""
+    dataset = workspace.dataset(dataset_id)
+    if window is not None:
+        before = max((buckets_before(one) for one in dataset.document.analyzers), default=0)
+        window = TimeRange(dataset.spec.granularity.shift(window.start, -before), window.end)
+    return retention.forgotten_buckets(workspace.store, workspace.ref(dataset_id), window)
 
 
 def _decide(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from monitoring_pipeline import readiness
 from monitoring_pipeline.analysis.engine import analyze
 from monitoring_pipeline.analysis.gates import Due
 from monitoring_pipeline.analysis.passes import passes
@@ -30,7 +31,8 @@ class Reanalyzed:
     """What came of it: buckets judged again, results retired, verdicts that turned, and stale ones that stay.
 
     `turned_bad` are anomalies that were none before, `turned_good` the other way round. `left` are stale results of
-    analyzers that the document does not have any more, or has changed: there is nobody to judge them again.
+    analyzers that the document does not have any more, or has changed, or that rest on profiles which were removed on
+    purpose: there is nobody to judge them again, or nothing to judge them by.
     """
 
     run_id: str
@@ -44,12 +46,20 @@ class Reanalyzed:
 
 
 def reanalyze(
-    workspace: Workspace, dataset_id: str, window: TimeRange | None = None, *, everything: bool = False
+    workspace: Workspace,
+    dataset_id: str,
+    window: TimeRange | None = None,
+    *,
+    everything: bool = False,
+    run_id: str | None = None,
 ) -> Reanalyzed:
     """Judge the stale results of a window again, all of its results with `everything`; oldest first.
 
+    A verdict stays as it is, and stale, when profiles that it rests on were removed on purpose.
+
     Each pass is one transaction: stopping in between leaves the rest stale, and the next call goes on. The verdicts wait
-    for `pipeline.notify` as those of any run do; an anomaly that was one before is not told again.
+    for `pipeline.notify` as those of any run do, and of a run that goes quietly (`pipeline.new_run`) nobody is told; an
+    anomaly that was one before is not told again.
     """
     began = time.perf_counter()
     dataset, ref, now = workspace.dataset(dataset_id), workspace.ref(dataset_id), workspace.now()
@@ -59,8 +69,10 @@ def reanalyze(
         dataset.document, metrics=stated_metrics(dataset.document.entity_schema, dataset.metrics)
     )
     stale = _stale(workspace, dataset_id, window)
-    due = [Due(bucket, name, version) for name, version, bucket in stale if versions.get(name) == version]
-    run_id = str(uuid.uuid4())
+    found = [Due(bucket, name, version) for name, version, bucket in stale if versions.get(name) == version]
+    gone = readiness.beyond_recall(workspace, dataset_id, found)
+    due = [one for one in found if one not in gone]
+    run_id = run_id or str(uuid.uuid4())
     retired = 0
     bad: list[AnalyzerResult] = []
     good: list[AnalyzerResult] = []
@@ -99,7 +111,7 @@ def reanalyze(
         turned_bad=tuple(bad),
         turned_good=tuple(good),
         left=len(stale) - len(due),
-        notes=tuple(notes),
+        notes=tuple(dict.fromkeys([*notes, *gone.values()])),
         seconds=time.perf_counter() - began,
     )
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any, cast
 
+from monitoring_pipeline import readiness
 from monitoring_pipeline.analysis.engine import analyze
 from monitoring_pipeline.analysis.gates import Due
 from monitoring_pipeline.analysis.planner import analyzer_versions
@@ -70,7 +71,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class Replayed:
-    """What came of a replay. `left` are verdicts of analyzers of which no document of then is known."""
+    """What came of a replay. `left` are verdicts of analyzers of which no document of then is known, or whose profiles are
+    no longer there because somebody wanted them gone."""
 
     verdicts: int
     runs: int
@@ -90,9 +92,11 @@ def replay(workspace: Workspace, dataset_id: str, window: TimeRange | None = Non
     ref = workspace.ref(dataset_id)
     rows = results.results(workspace.store, ref, window=window, state=None)
     rows.sort(key=lambda row: (cast("int", row["created"]), str(row["run_id"])))
+    gone = readiness.beyond_recall(workspace, dataset_id, {_due(row) for row in rows})
+    told = [row for row in rows if _due(row) not in gone]
     differences: list[Difference] = []
-    runs = left = 0
-    for (created, _), group in groupby(rows, key=lambda row: (cast("int", row["created"]), row["run_id"])):
+    runs, left = 0, len(rows) - len(told)
+    for (created, _), group in groupby(told, key=lambda row: (cast("int", row["created"]), row["run_id"])):
         run = list(group)
         found = _replay_run(workspace, dataset_id, run, from_micros(created))
         runs += 1
@@ -107,15 +111,7 @@ def _replay_run(
     dataset, ref = workspace.dataset(dataset_id), workspace.ref(dataset_id)
     given = {(row["analyzer_id"], row["analyzer_version"]) for row in run}
     document, known = _document_of(workspace, dataset_id, given, moment)
-    due = sorted(
-        {
-            Due(
-                from_micros(cast("int", row["bucket"])), str(row["analyzer_id"]), str(row["analyzer_version"])
-            )
-            for row in run
-            if (row["analyzer_id"], row["analyzer_version"]) in known
-        }
-    )
+    due = sorted({_due(row) for row in run if (row["analyzer_id"], row["analyzer_version"]) in known})
     if not due:
         return [], len(run)
     with as_of(workspace.store, _parts(workspace, ref, document, due), moment) as then:
@@ -134,6 +130,10 @@ def _replay_run(
     compared = [row for row in run if (row["analyzer_id"], row["analyzer_version"]) in known]
     differences = [one for row in compared for one in _differences(row, again.get(_identity(row)))]
     return differences, len(run) - len(compared)
+
+
+def _due(row: _Row) -> Due:
+    return Due(from_micros(cast("int", row["bucket"])), str(row["analyzer_id"]), str(row["analyzer_version"]))
 
 
 def _document_of(

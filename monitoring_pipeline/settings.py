@@ -38,6 +38,10 @@ class Settings(BaseSettings):
         default=False,
         description="Run the workspace's own analyzers, analyzers/*.py, with all rights of the pipeline.",
     )
+    retention: dict[str, str] = Field(
+        default_factory=dict,
+        description='How long datasets that say nothing keep things, as JSON: {"base": "P35D", "results": "P2Y"}.',
+    )
     dagster_url: str = Field(
         default="http://localhost:3000", description="Where links to the Dagster UI lead."
     )

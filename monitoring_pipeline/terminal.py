@@ -41,9 +41,7 @@ def progress(console: Console, what: str) -> Iterator[Callable[[int, int], None]
 
 def show_profiled(console: Console, dataset_id: str, report: Profiled) -> None:
     """What was profiled, how fast, and what was wrong with the input."""
-    rate = (
-        f", {report.cells / report.seconds / 1e6:.1f} M cells/s" if report.buckets and report.seconds else ""
-    )
+    rate = f", {report.cells / report.seconds / 1e6:.1f} M cells/s" if report.cells and report.seconds else ""
     console.print(
         f"[bold]{dataset_id}[/bold] profiled {len(report.buckets):,} buckets: {report.rows:,} rows, "
         f"{report.cells:,} cells in {report.seconds:.1f} s{rate}; {len(report.unchanged):,} unchanged",

@@ -58,6 +58,8 @@ def run(
             with terminal.progress(out, f"profiling {dataset_id}") as progress:
                 profiled = pipeline.profile_batch(workspace, dataset_id, buckets, progress=progress)
             terminal.show_profiled(out, dataset_id, profiled)
+            for note in pipeline.roll_up(workspace, dataset_id).notes(dataset_id):
+                out.print(f"  [yellow]note[/yellow] {escape(note)}", highlight=False)
             with out.status(f"analysing {dataset_id}"):
                 analyzed = pipeline.analyze_batch(
                     workspace, dataset_id, buckets, backfill=buckets is not None

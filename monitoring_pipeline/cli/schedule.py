@@ -161,8 +161,9 @@ def reanalyze(
         window = asked_window(start, end)
         workspace.dataset(dataset)
         with out.status(f"judging {dataset} again"):
-            report = again.reanalyze(workspace, dataset, window, everything=everything)
-            notified = pipeline.notify(workspace, dataset, quietly=quiet)
+            run_id = pipeline.new_run(quietly=quiet)
+            report = again.reanalyze(workspace, dataset, window, everything=everything, run_id=run_id)
+            notified = pipeline.notify(workspace, dataset)
         out.print(
             f"[bold]{dataset}[/bold] {report.retired:,} verdicts on {len(report.buckets):,} buckets judged again in "
             f"{report.seconds:.1f} s: {len(report.turned_good):,} anomalies gone, {len(report.turned_bad):,} new; "
@@ -217,7 +218,7 @@ def replay(
             )
         out.print(
             f"[bold]{dataset}[/bold] {found.verdicts:,} verdicts of {found.runs:,} runs: {found.same - found.left:,} the "
-            f"same, {found.verdicts - found.same:,} different, {found.left:,} of analyzers of which no document is known",
+            f"same, {found.verdicts - found.same:,} different, {found.left:,} of which no document or profile is left",
             highlight=False,
         )
         if found.differences:

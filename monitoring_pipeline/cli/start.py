@@ -32,7 +32,7 @@ def demo(
 @app.command(rich_help_panel="Begin")
 def init(
     file: Annotated[
-        str, typer.Argument(help="A Parquet, CSV or JSON-lines file, a folder or a glob of them.")
+        str, typer.Argument(help="A Parquet, CSV, JSON-lines or whylogs file, a folder or a glob of them.")
     ],
     dataset_id: Annotated[
         str | None, typer.Option("--id", help="Name of the dataset; the file's unless given.")
