@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from monitoring_pipeline.errors import ProfileError
-from monitoring_pipeline.profiling import kernels
+from monitoring_pipeline.profiling import engine, kernels
 from monitoring_pipeline.profiling.profile import (
     COUNTS,
     DERIVED,
@@ -202,25 +202,23 @@ def _merged_items(groups: Mapping[int, Sequence[bytes]]) -> dict[int, FrequentIt
     images = [image for at in counted for image in groups[at]]
     texts = [image[32 + 8 * count :] for image, count in zip(images, sizes.tolist(), strict=True)]
     joined = b"".join(texts)
-    offsets, whole = _text_places(joined, np.array([len(one) for one in texts], np.int64), sizes)
+    offsets = _text_places(joined, np.array([len(one) for one in texts], np.int64), sizes)
+    if offsets is None:  # one of them is damaged, or says more than it should
+        return found | {
+            at: FrequentItems.merge_all(FrequentItems.from_image(image) for image in groups[at])
+            for at in counted
+        }
     column = pa.LargeBinaryArray.from_buffers(
         pa.large_binary(), len(offsets) - 1, [None, pa.py_buffer(offsets), pa.py_buffer(joined)]
     )
-    first_image, first_item = 0, 0
+    first = 0
     for at, heads in counted.items():
-        n_items, n_images = sum(count for count, _, _ in heads), len(heads)
-        members = slice(first_image, first_image + n_images)
-        merged = (
-            _counted_items(column.slice(first_item, n_items), images[members], heads)
-            if whole[members].all()
-            else None
-        )
-        found[at] = (
-            FrequentItems.merge_all(FrequentItems.from_image(image) for image in images[members])
-            if merged is None
-            else merged
-        )
-        first_image, first_item = first_image + n_images, first_item + n_items
+        n_items = sum(count for count, _, _ in heads)
+        merged = _counted_items(column.slice(first, n_items), groups[at], heads)
+        if merged is None:
+            merged = FrequentItems.merge_all(FrequentItems.from_image(image) for image in groups[at])
+        found[at] = merged
+        first += n_items
     return found
 
 
@@ -239,37 +237,18 @@ def _items_head(image: bytes) -> tuple[int, int, int] | None:
 
 def _text_places(
     joined: bytes, lengths: NDArray[np.int64], counts: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Where each text starts, its length included, and at last where all end; and which images end where they should.
+) -> NDArray[np.int64] | None:
+    """Where each text starts, its length included, and at last where all end; None unless nothing is between them.
 
     `lengths` and `counts`: bytes and texts of each image, (n_images,).
     """
-    data = np.frombuffer(joined + b"\0\0\0\0", np.uint8)
-    words = np.ndarray((len(joined) + 1,), "<u4", data, strides=(1,))
     ends = np.cumsum(lengths)
-    at, slot = ends - lengths, np.cumsum(counts) - counts
-    offsets = np.zeros(int(counts.sum()) + 1, np.int64)
-    active = np.arange(len(counts))
-    for step in range(int(counts.max(initial=0))):
-        active = active[counts[active] > step]
-        place = at[active]
-        offsets[slot[active] + step] = place
-        at[active] = np.minimum(place + 4 + words[place], ends[active])
-    offsets[-1] = len(joined)
-    return offsets, (at == ends) & _texts_fit(offsets, counts, words, ends)
-
-
-def _texts_fit(
-    offsets: NDArray[np.int64], counts: NDArray[np.int64], words: NDArray, ends: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Of which images every text is exactly as long as it says, (n_images,)."""
-    starts = offsets[:-1]
-    told = words[starts].astype(np.int64) + 4
-    image = np.repeat(np.arange(len(counts)), counts)
-    after = np.append(starts[1:], offsets[-1])
-    last = np.cumsum(counts) - 1
-    after[last] = ends
-    return np.bincount(image[told != after - starts], minlength=len(counts)) == 0
+    found = engine.text_places(np.frombuffer(joined, np.uint8), ends - lengths, ends, counts)
+    if found is None:
+        return None
+    starts, stops = (np.frombuffer(one, np.int64) for one in found)
+    offsets = np.append(starts - 4, len(joined))
+    return offsets if offsets[0] == 0 and (stops == offsets[1:]).all() else None
 
 
 def _counted_items(
@@ -284,11 +263,10 @@ def _counted_items(
         return None
     encoded = texts.dictionary_encode()
     codes = encoded.indices.to_numpy(zero_copy_only=False)
-    amounts = np.bincount(codes, weights=weights.astype(np.float64)).astype(np.int64).tolist()
+    amounts = np.bincount(codes, weights=weights.astype(np.float64)).astype(np.int64)
     try:
         names = [text[4:].decode() for text in encoded.dictionary.to_pylist()]
     except UnicodeDecodeError:
         return None
-    return FrequentItems.of(
-        zip(names, amounts, strict=True), total=total, offset=sum(offset for _, _, offset in heads)
-    )
+    offset = sum(offset for _, _, offset in heads)
+    return FrequentItems.of_distinct(names, amounts, total=total, offset=offset)

@@ -29,18 +29,13 @@ from monitoring_pipeline.reports.shown import Card, distance, drawing, known_fig
 from monitoring_pipeline.reports.story import Story
 
 _BEFORE, _NOW, _BAD, _TINT = "var(--before)", "var(--now)", "var(--bad)", "var(--tint)"
-
-
 _WIDE, _CARD, _METRIC = Size(960, 110), Size(300, 72), Size(300, 64)
-
-
 _LABELS = 5
-
-
 _SENTENCES = 4
 
 
 def volume_card(story: Story) -> Card:
+    """Rows over time, and in words what is missing and how late data came."""
     buckets, volume = story.buckets, story.volume
     known = volume.rows[len(buckets) :]
     known = known[~np.isnan(known)]
@@ -79,6 +74,7 @@ def volume_card(story: Story) -> Card:
 
 
 def incident_card(incident: Incident, story: Story, *, charted: bool) -> Card:
+    """An incident with its worst sentences, and the metric of the worst with what was expected of it."""
     granularity = incident.worst.granularity
     resolved = incident.status is Status.RESOLVED
     badges = [
@@ -127,6 +123,7 @@ def incident_card(incident: Incident, story: Story, *, charted: bool) -> Card:
 
 
 def drift_card(one: Drift, story: Story) -> Card:
+    """Both sides of the comparison that says more about a column that moved."""
     pair = one.telling[2]
     assert pair is not None  # noqa: S101 - only such are chosen
     badges = [("beyond its threshold", "bad")] if one.beyond else []
@@ -147,6 +144,7 @@ def drift_card(one: Drift, story: Story) -> Card:
 
 
 def metric_card(one: MetricStory, story: Story) -> Card:
+    """A metric before and now, and over time."""
     judged = one.judged
     was, now = (known_figure(value, one.unit) for value in (one.before, one.now))
     if not math.isnan(one.before) and not math.isnan(one.now):

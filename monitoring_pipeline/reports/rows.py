@@ -23,14 +23,14 @@ from monitoring_pipeline.reports.shown import Row, distance, drawing, known_figu
 from monitoring_pipeline.reports.story import Story, partial_words
 
 _BEFORE, _NOW = "var(--before)", "var(--now)"
-
-
 _CELL = Size(120, 22)
+
 MOST_ROWS = 1_000
 """Columns of the table of all columns."""
 
 
 def drift_row(one: Drift) -> Row:
+    """How far a column moved, and what its analyzer says to that."""
     watch = one.watch
     if watch is None:
         held = "not watched"
@@ -59,6 +59,7 @@ def drift_row(one: Drift) -> Row:
 
 
 def quality_rows(story: Story) -> Iterator[Row]:
+    """Columns whose nulls or types changed, those with another type first."""
     changed = [one for one in story.columns if one.nulls_moved or one.type_changed]
     for one in sorted(changed, key=lambda one: (not one.type_changed, -abs(one.nulls_moved), one.name)):
         was, now = figures((one.before.nulls, one.now.nulls), Unit.RATIO)
@@ -74,6 +75,7 @@ def quality_rows(story: Story) -> Iterator[Row]:
 
 
 def quality_lines(story: Story) -> Iterator[Markup]:
+    """Columns that came, went or were away for a part, and rows that could not be taken as they were."""
     if len(story.buckets) and not math.isnan(story.volume.before) and story.volume.now:
         for words, found in (
             ("new", [one.name for one in story.columns if one.came]),
@@ -97,6 +99,7 @@ def worst_watchers(story: Story) -> Sequence[Watcher]:
 
 
 def watcher_row(one: Watcher, story: Story) -> Row:
+    """An analyzer: at work on how many buckets, and what came of it."""
     why = "; ".join(
         f"{count:,} {name(failure)}" + (f" ({name(why)})" if why else "")
         for failure, why, count in one.tally.failures[:2]
@@ -134,6 +137,7 @@ def _interest(one: ColumnStory, drift: Drift | None, story: Story) -> float:
 
 
 def column_row(one: ColumnStory, drift: Drift | None, story: Story) -> Row:
+    """A column in figures."""
     now = one.now
     nulls = known_figure(now.nulls, Unit.RATIO)
     if one.nulls_moved:

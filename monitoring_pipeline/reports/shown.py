@@ -58,6 +58,7 @@ def prose(words: str, *, most: int = _LONGEST) -> Markup:
 
 
 def known_figure(value: float | None, unit: Unit = Unit.NUMBER) -> str:
+    """A figure, or a dash where nothing is known."""
     return "–" if value is None or math.isnan(value) else figure(float(value), unit)
 
 
@@ -78,4 +79,5 @@ def distance(value: float) -> str:
 
 
 def drawing(drawn: str) -> Markup:
+    """A chart, which has escaped what it was given."""
     return Markup(drawn)  # noqa: S704 - charts escapes what it is given

@@ -50,8 +50,6 @@ LEVELS = (
     Detail(10, 3, 3, 6),
     Detail(0, 0, 1, 2),
 )
-
-
 """From the richest to the poorest."""
 
 

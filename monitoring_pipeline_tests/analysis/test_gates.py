@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -237,3 +238,29 @@ def test_the_version_depends_on_what_decides_the_verdict_only() -> None:
     assert version(targetSize=2) != version()
     assert version(schedule={"type": "fixed", "cadence": "weekly"}) != version()
     assert version(targetMatrix={"type": "dataset"}) != version()
+
+
+def test_a_bucket_whose_profiles_retention_has_removed_is_closed_for_good() -> None:
+    known = replace(facts("2026-01-01", 10), retired=(at("2026-01-01"), at("2026-01-02")))
+    missing = document({"config": {"type": "fixed", "metric": "missingDatapoint", "upper": 0}})
+    asked = TimeRange(at("2026-01-01"), at("2026-01-04"))
+    decision = decided(missing, "2026-01-09T00:00", known=known, window=asked)
+    assert due_buckets(decision) == ["01-03"]
+    assert reasons(decision) == dict.fromkeys(["01-01", "01-02"], "retention has removed its profiles")
+
+
+def test_a_bucket_that_would_be_compared_with_removed_profiles_is_closed() -> None:
+    config = {"type": "stddev", "metric": "mean", "baseline": {"type": "TrailingWindow", "size": 3}}
+    known = replace(facts("2026-01-01", 10), retired=(at("2026-01-02"),))
+    asked = TimeRange(at("2026-01-05"), at("2026-01-07"))
+    decision = decided(document({"config": config}), "2026-01-12T00:00", known=known, window=asked)
+    assert due_buckets(decision) == ["01-06"]
+    assert reasons(decision) == {
+        "01-05": "retention has removed profiles that it would be compared with (2026-01-02 00:00 UTC)"
+    }
+
+
+def test_nobody_misses_a_bucket_that_a_person_has_deleted() -> None:
+    known = replace(facts("2026-01-01", 10, without=("2026-01-04",)), deleted=frozenset({at("2026-01-04")}))
+    missing = document({"config": {"type": "fixed", "metric": "missingDatapoint", "upper": 0}})
+    assert "01-04" not in due_buckets(decided(missing, "2026-01-09T00:00", known=known))

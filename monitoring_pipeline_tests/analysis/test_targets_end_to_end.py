@@ -23,6 +23,12 @@ from monitoring_pipeline.settings import Settings
 from monitoring_pipeline.store import profiles
 from monitoring_pipeline.workspace import Workspace
 
+
+def _named(value: object) -> str:
+    """The same name in every process, for sets too."""
+    return str(sorted(value)) if isinstance(value, set | frozenset) else str(value)
+
+
 START = datetime(2026, 3, 2, tzinfo=UTC)
 DAYS = 3
 DATASET = """\
@@ -178,7 +184,7 @@ ALL = {*INFERRED} - {"bought"}
         ({"include": ["weight>0.51"]}, {"income"}),
         ({"include": ["*"], "exclude": ["weight>0.1"]}, ALL - {"age", "income", "city"}),
     ],
-    ids=str,
+    ids=_named,
 )
 def test_columns_by_name_group_and_weight(profiled: Path, matrix: dict[str, Any], columns: set[str]) -> None:
     weights = {"defaultWeights": {"weights": {"age": 0.5, "income": 0.9, "city": 0.2, "member": None}}}
@@ -237,7 +243,7 @@ def tags(**wanted: str) -> dict[str, Any]:
         ([tags(region="eu")], None, set()),
         ([tags(country="*")], None, set()),
     ],
-    ids=str,
+    ids=_named,
 )
 @pytest.mark.parametrize("kind", ["column", "dataset"])
 def test_segments_with_wildcards_and_without_those_left_out(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from monitoring_pipeline.errors import ProfileError
 from monitoring_pipeline.profiling import kernels
@@ -39,15 +40,21 @@ class FrequentItems:
         sums: dict[str, int] = {}
         for text, count in counts:
             sums[text] = sums.get(text, 0) + count
-        texts = list(sums)
-        amounts = np.fromiter(sums.values(), np.int64, len(texts))
+        amounts = np.fromiter(sums.values(), np.int64, len(sums))
+        return cls.of_distinct(list(sums), amounts, total=total, offset=offset)
+
+    @classmethod
+    def of_distinct(
+        cls, texts: Sequence[str], amounts: NDArray[np.int64], *, total: int, offset: int = 0
+    ) -> Self:
+        """The same of texts that are all different, and how often each was counted, (n,)."""
         # Noise is dropped only while the error stays within half of what the map guarantees, total / 768.
         noise = max(min(offset // _NOISE, total // (2 * ROOM) - offset), 0)
         kept, cut = kernels.heavy_hitters(amounts, ROOM, at_most_noise=noise)
         if texts and not len(kept):
             # Nothing stands out. The first keeps its count, which stays a true lower bound.
             most = int(amounts.max())
-            text = min(text for text, count in sums.items() if count == most)
+            text = min(texts[place] for place in np.flatnonzero(amounts == most).tolist())
             return cls(((text, most),), total, offset + cut if len(texts) > 1 else offset)
         found = zip((amounts[kept] - cut).tolist(), map(texts.__getitem__, kept.tolist()), strict=True)
         ranked = sorted((-count, text) for count, text in found)
