@@ -287,11 +287,7 @@ def components_to_bytes(components: Mapping[str, bytes]) -> bytes:
 
 def components_from_bytes(data: bytes) -> dict[str, bytes]:
     """Inverse of `components_to_bytes`. Raises ProfileError that names what is wrong."""
-    what = "profile components"
-    reader = wire.Reader(wire.unseal(COMPONENTS_MAGIC, data, what=what, limit=COMPONENTS_LIMIT), what=what)
-    components = wire.unpack_components(reader)
-    reader.finish()
-    return components
+    return wire.unseal_parts(COMPONENTS_MAGIC, data, what="profile components", limit=COMPONENTS_LIMIT)
 
 
 def component_from_bytes(data: bytes, name: str) -> bytes | None:

@@ -37,13 +37,6 @@ def seal(magic: bytes, body: bytes, *, compress: bool = True) -> bytes:
 def unseal(magic: bytes, data: bytes, *, what: str, limit: int) -> bytes:
     """The body of a container. Raises ProfileError, naming `what`, unless it is whole and at most `limit` bytes."""
     method, size, stored = _checked(magic, data, what=what, limit=limit)
-    if method == _PARTS:
-        reader = Reader(stored, what=what)
-        parts = [(reader.chunk(), reader.chunk()) for _ in range(reader.number())]
-        reader.finish()
-        opened = [(name, _open_part(part, what=what, limit=limit)) for name, part in parts]
-        body = b"".join([len(parts).to_bytes(4, "little"), *(chunk(one) for pair in opened for one in pair)])
-        return _of_size(body, size, what=what)
     return _opened(method, stored, size, what=what)
 
 
@@ -58,6 +51,22 @@ def seal_parts(magic: bytes, components: Mapping[str, bytes]) -> bytes:
         stored += [chunk(name.encode()), chunk(_PART.pack(method, len(components[name])) + part)]
     size = 4 + sum(8 + len(name.encode()) + len(part) for name, part in components.items())
     return _sealed(magic, _PARTS, b"".join(stored), size)
+
+
+def unseal_parts(magic: bytes, data: bytes, *, what: str, limit: int) -> dict[str, bytes]:
+    """All of the byte strings in a container of components, by name. Raises as `unseal` does."""
+    method, size, stored = _checked(magic, data, what=what, limit=limit)
+    if method != _PARTS:
+        reader = Reader(_opened(method, stored, size, what=what), what=what)
+        components = unpack_components(reader)
+        reader.finish()
+        return components
+    reader = Reader(stored, what=what)
+    packed = {reader.text(): reader.chunk() for _ in range(reader.number())}
+    reader.finish()
+    parts = {name: _open_part(part, what=what, limit=limit) for name, part in packed.items()}
+    _check_size(4 + sum(8 + len(name.encode()) + len(part) for name, part in parts.items()), size, what=what)
+    return parts
 
 
 def unseal_part(magic: bytes, data: bytes, name: bytes, *, what: str, limit: int) -> bytes | None:
@@ -119,10 +128,9 @@ def _checked(magic: bytes, data: bytes, *, what: str, limit: int) -> tuple[int, 
 
 def _opened(method: int, stored: bytes, size: int, *, what: str) -> bytes:
     if method in (_ZSTD, _LZ4):
-        try:
-            body = _codec(method).decompress(stored, decompressed_size=size, asbytes=True)
-        except (OSError, pa.ArrowException) as error:
-            raise ProfileError(f"{what}: damaged, its body cannot be decompressed") from error
+        body = _decompressed(method, stored, size)
+        if body is None or (method == _LZ4 and not _fills(stored, size)):
+            raise ProfileError(f"{what}: damaged, its body cannot be decompressed")
     elif method == _PLAIN:
         body = stored
     else:
@@ -130,10 +138,26 @@ def _opened(method: int, stored: bytes, size: int, *, what: str) -> bytes:
     return _of_size(body, size, what=what)
 
 
+def _decompressed(method: int, stored: bytes, size: int) -> bytes | None:
+    try:
+        return _codec(method).decompress(stored, decompressed_size=size, asbytes=True)
+    except (OSError, pa.ArrowException):
+        return None
+
+
+def _fills(stored: bytes, size: int) -> bool:
+    """Whether an LZ4 block opens to all of `size` bytes: Arrow leaves what a shorter one does not fill as it finds it."""
+    return size > 0 and _decompressed(_LZ4, stored, size - 1) is None
+
+
 def _of_size(body: bytes, size: int, *, what: str) -> bytes:
-    if len(body) != size:
-        raise ProfileError(f"{what}: holds {len(body)} bytes instead of {size}")
+    _check_size(len(body), size, what=what)
     return body
+
+
+def _check_size(found: int, size: int, *, what: str) -> None:
+    if found != size:
+        raise ProfileError(f"{what}: holds {found} bytes instead of {size}")
 
 
 @cache

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest migration. Versions are four digits and sort as text."""
 
 VERSION_TABLE = "monitoring_schema_version"

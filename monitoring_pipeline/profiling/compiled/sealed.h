@@ -68,13 +68,13 @@ static int unlz4(const uint8_t *from, int64_t size, uint8_t *to, int64_t room)
         from += run;
         to += run;
         if (from == end) return to == stop; /* the last sequence repeats nothing */
-        if (end - from < 2) return 0;
+        if (end - from < 8 || stop - to < 12) return 0; /* what the format keeps free at the end */
         int64_t back = from[0] | from[1] << 8;
         from += 2;
         run = token & 15;
         if (run == 15 && !longer(&from, end, &run)) return 0;
         run += 4;
-        if (!back || back > to - start || run > stop - to) return 0;
+        if (!back || back > to - start || run > stop - to - 5) return 0;
         if (back >= run) {
             memcpy(to, to - back, (size_t)run);
             to += run;
