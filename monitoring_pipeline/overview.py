@@ -11,11 +11,23 @@ import numpy as np
 from monitoring_pipeline import readiness
 from monitoring_pipeline.alerting.anomalies import badness
 from monitoring_pipeline.alerting.digests import Digest
+from monitoring_pipeline.alerting.figures import how_many
 from monitoring_pipeline.alerting.incidents import Incident
 from monitoring_pipeline.alerting.incidents import Status as IncidentStatus
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.segments import OVERALL
-from monitoring_pipeline.store import datasets, digests, files, incidents, profiles, results, retention, work
+from monitoring_pipeline.store import (
+    backlogs,
+    channel_states,
+    datasets,
+    digests,
+    files,
+    incidents,
+    profiles,
+    results,
+    retention,
+    work,
+)
 from monitoring_pipeline.store.rollups import DELETED
 from monitoring_pipeline.store.work import Stale
 from monitoring_pipeline.timegrid import Granularity, TimeRange, from_micros
@@ -168,24 +180,33 @@ def find_incidents(workspace: Workspace, dataset_id: str) -> list[Incident]:
     )
 
 
-def undelivered(workspace: Workspace, dataset_id: str | None = None) -> list[str]:
-    """What no channel has accepted yet, in words, oldest first."""
-    ref = None if dataset_id is None else workspace.ref(dataset_id)
-    return [
-        f"{item.dedup_key[:8]} to {item.channel}: {item.state} after {item.attempts} attempts"
-        + (f", {item.error}" if item.error else "")
-        for item in digests.undelivered(workspace.store, ref)
-    ]
+def undelivered(workspace: Workspace, dataset_id: str, *, tried: bool = False) -> list[str]:
+    """What no channel has accepted yet, in words: for each channel what waits and why, and what was given up.
+
+    `tried` leaves out what nobody has tried to send yet.
+    """
+    ref, states = workspace.ref(dataset_id), channel_states.channel_states(workspace.store)
+    lines: list[str] = []
+    for left in backlogs.unsent(workspace.store, ref):
+        if tried and not left.attempts:
+            continue
+        why = f"; {left.error}" if left.error else ""
+        messages, since = how_many(left.number, "message"), f"{left.since:%Y-%m-%d %H:%M}"
+        if left.given_up:
+            again = "`monitor digest --send --again` sends what was given up"
+            lines.append(f"{messages} to {left.channel} given up, the oldest of {since}; {again}{why}")
+            continue
+        ill = states.get(left.channel)
+        if ill and ill.failing_since:
+            rest = f" and is tried again at {ill.rests_until:%H:%M}" if ill.rests_until else ""
+            why = f"; {left.channel} has refused messages since {ill.failing_since:%Y-%m-%d %H:%M}{rest}{why}"
+        lines.append(f"{messages} to {left.channel} since {since}, {how_many(left.attempts, 'attempt')}{why}")
+    return lines
 
 
 def outbox(workspace: Workspace) -> list[str]:
-    """Names of the deliveries whose time has come, with the attempts behind them; empty when nothing waits."""
-    now = workspace.now()
-    return [
-        f"{item.pk}:{item.attempts}"
-        for item in digests.undelivered(workspace.store)
-        if item.state == "pending" and item.next_attempt <= now
-    ]
+    """Names of the deliveries that could be sent now, with the attempts behind them; empty when nothing waits."""
+    return [f"{pk}:{attempts}" for pk, attempts in digests.due_deliveries(workspace.store, workspace.now())]
 
 
 PLOTTED = 5

@@ -14,12 +14,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from monitoring_pipeline import readiness
-from monitoring_pipeline.alerting import delivery
+from monitoring_pipeline import moments, outgoing, readiness, showing
 from monitoring_pipeline.alerting.channels import Channel, configured_channels
 from monitoring_pipeline.alerting.delivery import DeliveryReport
 from monitoring_pipeline.alerting.digests import Digest, build_digests
-from monitoring_pipeline.alerting.incidents import ECHO, Incident, Series, group_incidents
+from monitoring_pipeline.alerting.incidents import Incident, Series, group_incidents, with_likely_cause
+from monitoring_pipeline.alerting.joining import RETURN
+from monitoring_pipeline.alerting.news import News, Said, reopened
+from monitoring_pipeline.alerting.routes import address
 from monitoring_pipeline.analysis.engine import analyze
 from monitoring_pipeline.analysis.findings import Findings
 from monitoring_pipeline.analysis.gates import Due, Waiting
@@ -29,8 +31,12 @@ from monitoring_pipeline.analysis.reach import reach_of
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.analysis.schema_inference import SCALARS as SCHEMA_SCALARS
 from monitoring_pipeline.analysis.schema_inference import infer_schema
+from monitoring_pipeline.config.channels import load_channels
 from monitoring_pipeline.config.entity_schema import EntitySchema
+from monitoring_pipeline.links import Links
+from monitoring_pipeline.moments import Spoken
 from monitoring_pipeline.profiling.merging import ProfileMerger
+from monitoring_pipeline.profiling.privacy import Privacy
 from monitoring_pipeline.profiling.profile import DatasetProfile
 from monitoring_pipeline.profiling.profiler import Profiler
 from monitoring_pipeline.segments import OVERALL
@@ -38,6 +44,8 @@ from monitoring_pipeline.sources.base import Arrival, InputProblem, ProfilePiece
 from monitoring_pipeline.store import (
     deletion,
     entity_schema,
+    held_back,
+    incidents,
     profiles,
     results,
     retention,
@@ -249,10 +257,14 @@ def notify(workspace: Workspace, dataset_id: str) -> Notified:
     """Turn verdicts that nobody has been told of into incidents and digests in the outbox; `deliver` sends them.
 
     Run by run: what a run that died had found is told now, in the words it would have used then. A run that went quietly
-    (`new_run`) changes the incidents and leaves no digest, for a past that nobody needs to be woken for.
+    (`new_run`) changes the incidents and leaves no digest, for a past that nobody needs to be woken for. What monitors
+    with a schedule hold back is told once their moment has come, with or without new data.
     """
     ref = workspace.ref(dataset_id)
-    told = [_tell(workspace, dataset_id, run_id) for run_id in results.untold_runs(workspace.store, ref)]
+    told: list[Notified | Spoken] = [
+        _tell(workspace, dataset_id, run_id) for run_id in results.untold_runs(workspace.store, ref)
+    ]
+    told.append(moments.speak(workspace, dataset_id, address=_addressing(workspace, dataset_id)))
     return Notified(
         digests=tuple(digest for part in told for digest in part.digests),
         incidents=tuple({incident.id: incident for part in told for incident in part.incidents}.values()),
@@ -269,23 +281,43 @@ def _tell(workspace: Workspace, dataset_id: str, run_id: str) -> Notified:
     normal = results.normal_since(workspace.store, ref, run_id)
     old = results.alarmed_before(workspace.store, ref, run_id)
     new = [] if run_id.startswith(_QUIET) else [one for one in anomalies if one.analysis_id not in old]
-    channels = configured_channels(workspace.settings)
+    to_whom = _addressing(workspace, dataset_id)
+    roughly = build_digests(dataset.document, new, now=now, run_id=run_id, monitors=moments.at_once(dataset))
+    finish = showing.finishing(workspace, dataset_id, roughly, anomalies, normal)
+    upstream = _upstream(workspace, dataset, judged) if new else []
     touched: list[Incident] = []
-    addressed: list[tuple[Digest, Sequence[str]]] = []
-    problems: list[str] = []
+    addressed: Sequence[tuple[Digest, Sequence[str]]] = []
+    problems: Sequence[str] = []
 
     def tell(records: Sequence[Mapping[str, object]]) -> Telling:
         nonlocal touched, addressed, problems
         known = [Incident.from_json(record) for record in records]
-        touched = _regrouped(dataset, anomalies, known, normal=normal) if judged else known
-        digests = build_digests(
-            dataset.document, new, now=now, run_id=run_id, organisation=ref.organisation, incidents=touched
-        )
-        addressed, problems = delivery.address(dataset.document, digests, channels)
+        regrouped = _regrouped(dataset, anomalies, known, normal=normal) if judged else known
+        touched = [with_likely_cause(one, upstream) for one in regrouped]
+        news = News.of(touched, {str(record["id"]): Said.of(record) for record in records})
+        heard = [one for one in new if not news.is_muted(one)]
+        digests: dict[str, list[Digest]] = {}
+        for monitor in sorted(moments.at_once(dataset), key=lambda one: one.severity):
+            digests[monitor.id] = build_digests(
+                dataset.document,
+                news.of_monitor(monitor, new, now=now),
+                now=now,
+                run_id=run_id,
+                organisation=ref.organisation,
+                incidents=touched,
+                monitors=[monitor],
+            )
+            for digest in digests[monitor.id]:
+                news = news.told_by(monitor, digest.incidents)
+        touched = list(news.incidents.values())
+        in_order = [one for monitor in dataset.document.monitors for one in digests.get(monitor.id, ())]
+        addressed, problems = to_whom([finish(one) for one in in_order])
         return Telling(
             [incident.to_json() for incident in touched],
             {incident.id for incident in known} - {incident.id for incident in touched},
             [(digest.to_json(), names) for digest, names in addressed],
+            moments.to_be_held(dataset, heard, now=now),
+            reopened(known, touched),
         )
 
     keys = telling.tell_run(workspace.store, ref, run_id, tell, window=_near(dataset, judged), now=now)
@@ -296,10 +328,39 @@ def _tell(workspace: Workspace, dataset_id: str, run_id: str) -> Notified:
     )
 
 
+def _addressing(workspace: Workspace, dataset_id: str) -> moments.Address:
+    """Where the digests of a dataset lead and to whom they go."""
+    document = workspace.dataset(dataset_id).document
+    channels, rules = configured_channels(workspace.settings), load_channels(workspace.home)
+
+    def address_all(digests: Sequence[Digest]) -> tuple[list[tuple[Digest, Sequence[str]]], list[str]]:
+        linked = [replace(one, link=_page_of(workspace, one)) for one in digests]
+        return address(document, linked, channels, routes=rules.routes)
+
+    return address_all
+
+
+def tell_what_is_due(
+    workspace: Workspace, dataset_id: str, pending: readiness.Pending | None = None
+) -> Notified:
+    """Record the digests of monitors whose moment has come since the last run. `pending` saves looking for data again."""
+    if not moments.due(workspace, dataset_id, pending):
+        return Notified((), (), ())
+    spoken = moments.speak(workspace, dataset_id, address=_addressing(workspace, dataset_id), pending=pending)
+    return Notified(spoken.digests, spoken.incidents, spoken.problems)
+
+
 def deliver(workspace: Workspace, *, channels: Mapping[str, Channel] | None = None) -> DeliveryReport:
-    """Send what waits in the outbox, through the configured channels unless given. Safe at any time and again."""
-    chosen = configured_channels(workspace.settings) if channels is None else channels
-    return delivery.deliver(workspace.store, chosen, now=workspace.now())
+    """Send what waits in the outbox, through the configured channels unless given. Safe at any time and again.
+
+    First what has become due without a run is recorded: what monitors held back until now (`tell_what_is_due`), and what
+    is to be said of incidents and channels (`outgoing`).
+    """
+    waiting = held_back.waiting(workspace.store)
+    for dataset_id in workspace.catalog.datasets if waiting else ():
+        if workspace.ref(dataset_id).pk in waiting:
+            tell_what_is_due(workspace, dataset_id)
+    return outgoing.send(workspace, channels=channels)
 
 
 def retire(
@@ -365,6 +426,14 @@ def delete(workspace: Workspace, dataset_id: str, window: TimeRange, *, actor: s
     return gone
 
 
+def _page_of(workspace: Workspace, digest: Digest) -> str:
+    """Where a digest leads: the dashboard if there is one, else Dagster's page of the newest bucket that it tells of."""
+    links, bucket = Links.of(workspace.settings), digest.last_bucket
+    return links.on_dashboard(digest.dataset, bucket) or links.bucket(
+        digest.dataset, digest.granularity, bucket
+    )
+
+
 def _regrouped(
     dataset: MonitoredDataset,
     anomalies: Sequence[AnalyzerResult],
@@ -378,11 +447,25 @@ def _regrouped(
     return group_incidents(anomalies, known, severities=severities, analyzers=analyzers, normal=normal)
 
 
+def _upstream(
+    workspace: Workspace, dataset: MonitoredDataset, judged: tuple[datetime, datetime] | None
+) -> list[tuple[str, Incident]]:
+    """Incidents near these buckets of the datasets that this one is made from, directly or not."""
+    names, found, window = list(dataset.spec.upstream), list[tuple[str, Incident]](), _near(dataset, judged)
+    for name in names:  # grows
+        if name == dataset.id or name not in workspace.catalog.datasets:
+            continue
+        names += [one for one in workspace.dataset(name).spec.upstream if one not in names]
+        records = incidents.incidents(workspace.store, workspace.ref(name), window=window)
+        found += [(name, Incident.from_json(record)) for record in records]
+    return found
+
+
 def _near(dataset: MonitoredDataset, judged: tuple[datetime, datetime] | None) -> TimeRange:
     """Where incidents lie that verdicts on these buckets, from the first to the last, may change, besides open ones."""
     granularity = dataset.spec.granularity
     first, last = judged or (granularity.floor(_EVER),) * 2
-    return TimeRange(granularity.shift(first, -ECHO), granularity.shift(last, ECHO + 1))
+    return TimeRange(granularity.shift(first, -RETURN), granularity.shift(last, RETURN + 1))
 
 
 def _profile_chunk(
@@ -393,7 +476,9 @@ def _profile_chunk(
     problems: list[InputProblem],
 ) -> Iterator[tuple[datetime, DatasetProfile, int]]:
     """Profiles of neighbouring buckets, made in one pass over their files, with the cells read for each."""
-    spec = dataset.spec
+    spec, secret = dataset.spec, workspace.settings.privacy_key
+    key = None if secret is None else secret.get_secret_value()
+    privacy = Privacy.of(spec.privacy, key=key, roles=spec.columns)
     profilers: dict[datetime, Profiler] = {}
     mergers: dict[datetime, ProfileMerger] = {}
     cells: Counter[datetime] = Counter()
@@ -405,6 +490,7 @@ def _profile_chunk(
                     settings=spec.profile,
                     exclude=spec.exclude,
                     positive=spec.columns.positive,
+                    privacy=privacy,
                 )
             mergers[piece.bucket].update(piece.profile)
             continue
@@ -415,6 +501,7 @@ def _profile_chunk(
                 exclude=spec.exclude,
                 roles=spec.columns,
                 late=spec.outcomes is not None,
+                privacy=privacy,
             )
         profilers[piece.bucket].update(piece.batch, adds_rows=piece.part == "rows")
         cells[piece.bucket] += piece.batch.num_rows * piece.batch.num_columns

@@ -277,9 +277,9 @@ def _told_when(monitor: Monitor) -> str:
     if isinstance(schedule, ImmediateSchedule):
         text = "at once"
     elif isinstance(schedule, CronSchedule):
-        text = f"for buckets that the cron schedule '{schedule.cron}' picks"
+        text = f"at the moments of the cron schedule '{schedule.cron}' (UTC)"
     else:
-        text = f"for the first bucket of each {_PERIODS[schedule.cadence]}"
+        text = f"once a {_PERIODS[schedule.cadence]}, when it is over"
     return ", ".join([text, *_excluded(schedule)])
 
 

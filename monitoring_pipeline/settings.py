@@ -42,8 +42,15 @@ class Settings(BaseSettings):
         default_factory=dict,
         description='How long datasets that say nothing keep things, as JSON: {"base": "P35D", "results": "P2Y"}.',
     )
+    privacy_key: SecretStr | None = Field(
+        default=None,
+        description="Key of the hashes that `privacy: hashed` keeps instead of values; 16 characters or more.",
+    )
     dagster_url: str = Field(
         default="http://localhost:3000", description="Where links to the Dagster UI lead."
+    )
+    dashboard_url: str | None = Field(
+        default=None, description="Where links to a dashboard lead; there are none unless set."
     )
     slack_token: SecretStr | None = Field(default=None, description="Bot token (xoxb-…) for Slack messages.")
     slack_webhook: SecretStr | None = Field(

@@ -335,7 +335,7 @@ class _Walk:
             self.look_at(self.situation.now, parent, due.bucket)
 
     def _speaks(self, monitor: Monitor, bucket: datetime) -> bool:
-        if not monitor.schedule.matches(bucket, self.document.granularity):
+        if monitor.schedule.excludes(bucket):
             return False
         oldest = monitor.mode.dataset_timestamp_offset if isinstance(monitor.mode, DigestMode) else None
         return oldest is None or bucket >= oldest.before(self.situation.now)

@@ -114,8 +114,11 @@ def test_reporting_stops_when_asked(workspace: Workspace) -> None:
     list(backfill(workspace, "orders", WINDOW))
     asked = iter([False, False, True])
     with dg.DagsterInstance.ephemeral() as instance:
-        assert report_partitions(instance, workspace, "orders", WINDOW, stopped=lambda: next(asked)) == 2
-        assert report_partitions(instance, workspace, "orders", WINDOW) == 18
+        told = report_partitions(
+            instance, workspace, "orders", WINDOW, stopped=lambda: next(asked), at_once=3
+        )
+        assert told == 6
+        assert report_partitions(instance, workspace, "orders", WINDOW) == 14
 
 
 @pytest.mark.slow

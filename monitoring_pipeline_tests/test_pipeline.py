@@ -52,7 +52,7 @@ def dump(home: Path) -> list[tuple[object, ...]]:
 VOLATILE = {
     "pk", "run_id", "result_id", "created", "updated", "opened", "resolved", "profiled_at", "evaluated_at",
     "written_at", "told_at", "registered_at", "content", "digest", "delivered_at", "next_attempt", "claimed_until",
-    "revision",
+    "revision", "made_at",
 }  # fmt: skip
 
 
@@ -242,10 +242,13 @@ def test_a_monitor_that_names_slack_reaches_slack_once(tmp_path: Path) -> None:
         with Workspace(later) as workspace:
             second, third = pipeline.deliver(workspace), pipeline.deliver(workspace)
 
-    assert (first.delivered, first.waiting) == (1, 1)  # the console took it, Slack was down
-    assert (second.delivered, second.waiting, third.delivered) == (1, 0, 0)
-    assert [request.path for request in slack.requests] == ["/api/chat.postMessage"] * 2
-    assert "rows 10, expected at least 50" in slack.requests[1].body["text"]
+    assert (first.delivered, first.waiting) == (1, 2)  # the console took it, Slack was down
+    assert (second.delivered, second.waiting, third.delivered) == (2, 0, 0)
+    refused, told, over = [request.body for request in slack.requests]
+    assert "rows 100 → 10, expected at least 50" in told["text"]
+    assert refused["text"] == told["text"]
+    assert over["text"] == "orders: resolved: Rows down"
+    assert (told.get("thread_ts"), over["thread_ts"] is None) == (None, False)
 
 
 def test_odd_data_is_warned_about_and_kept_with_its_batch(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import Self, cast
 
 from monitoring_pipeline.alerting.anomalies import Anomaly, newest_first
+from monitoring_pipeline.alerting.evidence import ILLUSTRATED, Evidence
 from monitoring_pipeline.alerting.filters import accepts, accepts_all, in_time, total_weight
 from monitoring_pipeline.alerting.incidents import Incident, group_anomalies
 from monitoring_pipeline.analysis.result import AnalyzerResult
@@ -108,6 +109,10 @@ class Digest:
     """What the message orders its anomalies by (`groupBy`), before time."""
     link: str | None = None
     """Where a person can look further."""
+    evidence: tuple[Evidence, ...] = ()
+    """Of the worst anomalies: their metric over the last buckets, and what moved."""
+    normal_columns: int | None = None
+    """Other columns that the monitor's analyzers judged at the same time and found normal; None where nobody counted."""
 
     @property
     def level(self) -> Escalation:
@@ -133,6 +138,7 @@ class Digest:
             "segments": [tally.to_json() for tally in self.segments],
             "sample": [anomaly.to_json() for anomaly in self.sample],
             "incidents": [incident.to_json() for incident in self.incidents],
+            "evidence": [one.to_json() for one in self.evidence],
         }
 
     @classmethod
@@ -148,6 +154,7 @@ class Digest:
         values["segments"] = tuple(Tally.from_json(one) for one in _records(data["segments"]))
         values["sample"] = tuple(Anomaly.from_json(one) for one in _records(data["sample"]))
         values["incidents"] = tuple(Incident.from_json(one) for one in _records(data["incidents"]))
+        values["evidence"] = tuple(Evidence.from_json(one) for one in _records(data.get("evidence") or ()))
         return cls(**values)  # pyright: ignore[reportArgumentType]
 
 
@@ -161,21 +168,29 @@ def build_digests(
     organisation: str | None = None,
     incidents: Sequence[Incident] = (),
     link: str | None = None,
+    monitors: Sequence[Monitor] | None = None,
+    held: bool = False,
 ) -> list[Digest]:
-    """The digests of all enabled monitors of a document, in the document's order.
+    """The digests of all enabled monitors of a document (or of some of them), in the document's order.
 
     A monitor with the immediate schedule speaks about the results of `run_id` only (None: of any run); the others about
-    all results given. `weights` and `organisation` default to the document's; a weight that a result carries wins.
+    all results given, and those are what belongs to one moment of their schedule (`speaking`). `held` results were in
+    time when they were found, and waited for that moment. `weights` and `organisation` default to the document's; a weight that a result carries wins.
     `incidents` are those of the dataset as they are known: a digest calls its incidents by their names. Nothing comes
     out for a monitor without anomalies after its filter.
     """
     weights = weights or document.weight_config
     known = {member.analysis_id: incident for incident in incidents for member in incident.members}
     digests: list[Digest] = []
-    for monitor in document.monitors:
+    for monitor in document.monitors if monitors is None else monitors:
         if monitor.disabled:
             continue
-        anomalies = _anomalies(document, monitor, results, now=utc(now), run_id=run_id, weights=weights)
+        timely = [
+            result
+            for result in results
+            if _is_for(monitor, result) and (held or in_time(monitor, result, now=utc(now), run_id=run_id))
+        ]
+        anomalies = _anomalies(document, monitor, timely, weights=weights)
         anomalies = accepts_all(monitor, anomalies)
         together = anomalies and isinstance(monitor.mode, DigestMode)
         digests += [
@@ -194,25 +209,47 @@ def build_digests(
     return digests
 
 
+def illustrated(digest: Digest, known: Mapping[str, Evidence]) -> Digest:
+    """The digest with the evidence that there is of its anomalies, by analysis id, and the sentences that go with it."""
+    wanted = [incident.worst for incident in digest.incidents] + list(digest.sample)
+    chosen = list(dict.fromkeys(one.analysis_id for one in wanted if one.analysis_id in known))[:ILLUSTRATED]
+
+    def told(anomaly: Anomaly) -> Anomaly:
+        found = known.get(anomaly.analysis_id)
+        return replace(anomaly, sentence=found.sentence) if found else anomaly
+
+    return replace(
+        digest,
+        evidence=tuple(known[one] for one in chosen),
+        sample=tuple(told(one) for one in digest.sample),
+        incidents=tuple(replace(one, worst=told(one.worst)) for one in digest.incidents),
+    )
+
+
+def to_hold(monitor: Monitor, results: Sequence[AnalyzerResult], *, now: datetime) -> list[AnalyzerResult]:
+    """The anomalies, found now, that a monitor is to tell of when its schedule comes, whatever its filter will say."""
+    if monitor.disabled:
+        return []
+    return [one for one in results if _is_for(monitor, one) and in_time(monitor, one, now=now, run_id=None)]
+
+
+def _is_for(monitor: Monitor, result: AnalyzerResult) -> bool:
+    return result.analyzer_id in monitor.analyzer_ids and result.is_anomaly and not result.failed
+
+
 def _anomalies(
     document: MonitorDocument,
     monitor: Monitor,
     results: Sequence[AnalyzerResult],
     *,
-    now: datetime,
-    run_id: str | None,
     weights: WeightConfig | None,
 ) -> list[Anomaly]:
-    """The anomalies that pass everything that is decided one by one; each verdict once."""
+    """The anomalies that pass the filter; each verdict once."""
     analyzers = {
         analyzer.id: analyzer for analyzer in document.analyzers if analyzer.id in monitor.analyzer_ids
     }
     found: dict[str, Anomaly] = {}
     for result in results:
-        if result.analyzer_id not in monitor.analyzer_ids or not result.is_anomaly or result.failed:
-            continue
-        if not in_time(monitor, result, now=now, run_id=run_id):
-            continue
         weight = result.segment_weight
         if weight is None and weights is not None and result.column:
             weight = weights.weight(result.column, result.segment)
@@ -289,7 +326,16 @@ def _as_known(incident: Incident, known: Mapping[str, Incident]) -> Incident:
     told = replace(incident, members=(), watched=())
     for member in incident.members:
         if other := known.get(member.analysis_id):
-            return replace(told, id=other.id, start=min(other.start, incident.start), status=other.status)
+            back = other.returned if other.returned and other.returned >= incident.start else None
+            return replace(
+                told,
+                id=other.id,
+                title=f"{told.title} (came back)" if back or (other.closed and other.told) else told.title,
+                start=min(other.start, incident.start),
+                status=other.status,
+                returned=back,
+                likely_cause=other.likely_cause,
+            )
     return told
 
 

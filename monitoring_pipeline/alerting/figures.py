@@ -118,9 +118,12 @@ def span(first: datetime, last: datetime, granularity: Granularity) -> str:
 def how_long(buckets: int, granularity: Granularity) -> str:
     """A number of buckets as a length of time.
 
-    >>> how_long(14, Granularity.DAILY), how_long(1, Granularity.HOURLY)
-    ('14 days', '1 hour')
+    >>> how_long(14, Granularity.DAILY), how_long(1, Granularity.HOURLY), how_long(168, Granularity.HOURLY)
+    ('14 days', '1 hour', '7 days')
     """
+    in_a_day = _IN_A_DAY.get(granularity, 0)
+    if in_a_day and buckets >= 2 * in_a_day and buckets % in_a_day == 0:
+        return how_many(buckets // in_a_day, "day")
     return how_many(buckets, _NOUNS[granularity])
 
 
@@ -146,6 +149,7 @@ _FORMATS = {
     Granularity.HOURLY: "%Y-%m-%d %H:%M",
     Granularity.QUARTER_HOURLY: "%Y-%m-%d %H:%M",
 }
+_IN_A_DAY = {Granularity.QUARTER_HOURLY: 96, Granularity.HOURLY: 24}
 _NOUNS = {
     Granularity.QUARTER_HOURLY: "quarter-hour",
     Granularity.HOURLY: "hour",
@@ -169,6 +173,8 @@ def _significant(value: float, digits: int) -> str:
 
 def _percent(ratio: float, digits: int) -> str:
     percent = ratio * 100
+    if math.isinf(percent):
+        return "∞" if percent > 0 else "−∞"
     for more in range(digits, _MOST_DIGITS):
         text = _significant(percent, more)
         if text != "100" or math.isclose(ratio, 1.0, rel_tol=1e-12):

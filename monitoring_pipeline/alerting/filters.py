@@ -1,7 +1,7 @@
 """Which anomalies a monitor speaks about: its schedule and exclusions, its offsets, its filter.
 
-The schedule and its exclusion ranges are tested on the dataset timestamp (DECISIONS 14); every limit is inclusive. A
-missing weight is unknown: it fails a minimum and passes a maximum (DECISIONS 8).
+Exclusion ranges are tested on the dataset timestamp (DECISIONS 14), every limit is inclusive. A missing weight is
+unknown: it fails a minimum and passes a maximum (DECISIONS 8). When a monitor speaks is decided in `speaking`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from monitoring_pipeline.config.schedules import ImmediateSchedule
 
 
 def in_time(monitor: Monitor, result: AnalyzerResult, *, now: datetime, run_id: str | None) -> bool:
-    """Whether the monitor's schedule and offsets let it speak about this result now."""
-    if not monitor.schedule.matches(result.bucket, result.granularity):
+    """Whether a result, found now, is one for the monitor: by its exclusion ranges, its offsets, and its run.
+
+    A monitor that speaks immediately speaks of the results of `run_id` only (None: of any run).
+    """
+    if monitor.schedule.excludes(result.bucket):
         return False
     immediate = isinstance(monitor.schedule, ImmediateSchedule)
     if immediate and run_id is not None and result.run_id != run_id:

@@ -1,42 +1,27 @@
 """Anomalies with one cause → one incident, opened, extended and resolved.
 
-Pure and independent of the order of its input. Two anomalies of a dataset belong together when
-
-- they are about the same subject (a column; or, at the dataset level, its volume, performance or schema) in the same or
-  neighbouring buckets, whatever the segment or metric;
-- the same analyzer says so about the same column within two buckets: a trailing baseline that still holds the bad
-  bucket makes its echo an anomaly of its own;
-- one explains the other: missing data or a changed number of rows explains what happens to the counts of the columns in
-  the same bucket, in the same segment or in a part of it.
-
-An incident is everything that hangs together so, and what was one incident stays one. It is resolved when every series
-that was part of it has had a normal verdict since, and open again when it comes back within reach.
+What belongs together is decided in `joining`; an incident is everything that hangs together so, and what was one stays
+one. It is resolved when every series that was part of it has had a normal verdict since, or a person says so, and open
+again when it comes back within reach. Whether anybody is to be told of it is decided in `news`.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise
 from typing import Self, cast
 
 from monitoring_pipeline.alerting.anomalies import Anomaly, severity_of, worst_first
 from monitoring_pipeline.alerting.figures import how_many, segment_name
 from monitoring_pipeline.alerting.figures import name as shown_name
+from monitoring_pipeline.alerting.joining import ECHO, bonds, components, is_volume
 from monitoring_pipeline.alerting.wording import MISSING_DATA, canonical, metric_words
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.config.analyzers import Analyzer
-from monitoring_pipeline.segments import OVERALL, segment_tags
+from monitoring_pipeline.segments import OVERALL
 from monitoring_pipeline.timegrid import parse_moment
-
-REACH = 1
-"""Buckets between two anomalies of one subject that still belong together: neighbours."""
-
-ECHO = 2
-"""The same for two anomalies of one analyzer on one column."""
 
 NAMED = 2
 """Columns and changes that a title names."""
@@ -86,6 +71,35 @@ class Watched:
         )
 
 
+@dataclass(frozen=True)
+class Told:
+    """How severe and how bad an incident was when somebody was last told of it, and its last bucket then."""
+
+    severity: int
+    bucket: datetime
+    badness: float
+
+    def to_json(self) -> dict[str, object]:
+        """As JSON values."""
+        return {"severity": self.severity, "bucket": self.bucket.isoformat(), "badness": self.badness}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, object]) -> Self:
+        """Inverse of `to_json`."""
+        badness = float(cast("float", data["badness"]))
+        return cls(int(cast("int", data["severity"])), parse_moment(str(data["bucket"])), badness)
+
+    def also(self, other: Told | None) -> Told:
+        """Both as one: as severe and as bad as the worse, as late as the later."""
+        if other is None:
+            return self
+        return Told(
+            min(self.severity, other.severity),
+            max(self.bucket, other.bucket),
+            max(self.badness, other.badness),
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Incident:
     """What went wrong, from `start` to `end` (half-open, whole buckets), worst anomaly first.
@@ -106,6 +120,14 @@ class Incident:
     segments: tuple[str, ...]
     anomaly_count: int
     absorbed: tuple[str, ...] = ()
+    returned: datetime | None = None
+    """The bucket with which it last came back after healthy ones."""
+    closed: datetime | None = None
+    """Its end when a person said that it was over."""
+    told: Mapping[str, Told] = field(default_factory=dict)
+    """Who has been told, by where monitors' actions lead."""
+    likely_cause: str | None = None
+    """An upstream dataset with an incident at the same time, and that incident's title."""
     members: tuple[Anomaly, ...] = field(default=(), repr=False)
     watched: tuple[Watched, ...] = field(default=(), repr=False)
 
@@ -118,6 +140,11 @@ class Incident:
     def last_bucket(self) -> datetime:
         """The newest bucket with an anomaly."""
         return self.worst.granularity.shift(self.end, -1)
+
+    @property
+    def episodes(self) -> tuple[tuple[Anomaly, ...], ...]:
+        """Its members from each opening to the next: one group more than it has come back."""
+        return _episodes(self.members)
 
     def to_json(self) -> dict[str, object]:
         """As JSON values."""
@@ -133,6 +160,10 @@ class Incident:
             "segments": list(self.segments),
             "anomaly_count": self.anomaly_count,
             "absorbed": list(self.absorbed),
+            "returned": self.returned.isoformat() if self.returned else None,
+            "closed": self.closed.isoformat() if self.closed else None,
+            "told": {name: told.to_json() for name, told in sorted(self.told.items())},
+            "likely_cause": self.likely_cause,
             "members": [member.to_json() for member in self.members],
             "watched": [watched.to_json() for watched in self.watched],
         }
@@ -155,9 +186,40 @@ class Incident:
             segments=tuple(cast("Sequence[str]", data["segments"])),
             anomaly_count=int(cast("int", data["anomaly_count"])),
             absorbed=tuple(cast("Sequence[str]", data.get("absorbed") or ())),
+            returned=_moment(data.get("returned")),
+            closed=_moment(data.get("closed")),
+            told={name: Told.from_json(one) for name, one in _told(data.get("told"))},
+            likely_cause=cast("str | None", data.get("likely_cause")),
             members=tuple(Anomaly.from_json(one) for one in records["members"]),
             watched=tuple(Watched.from_json(one) for one in records["watched"]),
         )
+
+
+def with_likely_cause(incident: Incident, upstream: Iterable[tuple[str, Incident]]) -> Incident:
+    """The incident with the first of the upstream ones that went on when it began, or in the bucket before.
+
+    `upstream` are incidents with their datasets. What was named once stays named.
+    """
+    if incident.likely_cause is not None or incident.status is not Status.OPEN:
+        return incident
+    earliest = incident.worst.granularity.shift(incident.start, -1)
+    found = [
+        (other.start, other.severity, dataset_id, other.title)
+        for dataset_id, other in upstream
+        if other.start < incident.end and other.end > earliest
+    ]
+    if not found:
+        return incident
+    _, _, dataset_id, title = min(found)
+    return replace(incident, likely_cause=f"{dataset_id}: {title}")
+
+
+def _moment(value: object) -> datetime | None:
+    return parse_moment(str(value)) if value else None
+
+
+def _told(value: object) -> Iterable[tuple[str, Mapping[str, object]]]:
+    return cast("Mapping[str, Mapping[str, object]]", value or {}).items()
 
 
 def group_incidents(
@@ -202,110 +264,19 @@ def group_anomalies(
     nodes: dict[str, Anomaly] = {}
     for anomaly in [*(member for incident in existing for member in incident.members), *anomalies]:
         nodes[anomaly.analysis_id] = anomaly  # judged again, the newer verdict counts
-    bonds = [[member.analysis_id for member in incident.members] for incident in existing]
+    known = [[member.analysis_id for member in incident.members] for incident in existing]
     parts = {incident.members[0].analysis_id: incident for incident in existing if incident.members}
     incidents = [
         _incident(
             members, [parts[one.analysis_id] for one in members if one.analysis_id in parts], normal or {}
         )
-        for members in _components(nodes, [*bonds, *_bonds(nodes.values())])
+        for members in components(nodes, [*known, *bonds(nodes.values())])
     ]
     return sorted(incidents, key=_order)
 
 
 def _order(incident: Incident) -> tuple[object, ...]:
     return incident.status is Status.RESOLVED, worst_first(incident.worst), incident.start, incident.id
-
-
-def _bonds(anomalies: Iterable[Anomaly]) -> Iterable[Sequence[str]]:
-    """Groups of names that belong together, each found by sorting within what could belong together."""
-    by_subject: defaultdict[tuple[str, str], list[Anomaly]] = defaultdict(list)
-    by_analyzer: defaultdict[tuple[str, str, str], list[Anomaly]] = defaultdict(list)
-    by_bucket: defaultdict[datetime, list[Anomaly]] = defaultdict(list)
-    for anomaly in anomalies:
-        by_subject[subject(anomaly)].append(anomaly)
-        by_analyzer[(anomaly.analyzer_id, *subject(anomaly))].append(anomaly)
-        by_bucket[anomaly.bucket].append(anomaly)
-    for group in by_subject.values():
-        yield from _near(group, REACH)
-    for group in by_analyzer.values():
-        yield from _near(group, ECHO)
-    for group in by_bucket.values():
-        causes = [anomaly for anomaly in group if _is_volume(anomaly)]
-        for anomaly in group if causes else ():
-            if _counts(anomaly):
-                yield [
-                    anomaly.analysis_id,
-                    *(cause.analysis_id for cause in causes if _within(anomaly.segment, cause.segment)),
-                ]
-
-
-def _near(group: Sequence[Anomaly], reach: int) -> Iterable[Sequence[str]]:
-    """Neighbours in time, in pairs."""
-    ordered = sorted(group, key=lambda anomaly: anomaly.bucket)
-    for before, after in pairwise(ordered):
-        granularity = after.granularity
-        if granularity.index(after.bucket) - granularity.index(before.bucket) <= reach:
-            yield before.analysis_id, after.analysis_id
-
-
-def _components(nodes: Mapping[str, Anomaly], bonds: Iterable[Sequence[str]]) -> list[list[Anomaly]]:
-    """Connected components (disjoint sets with path halving)."""
-    parent = {key: key for key in nodes}
-
-    def root(key: str) -> str:
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    for bond in bonds:
-        for other in bond[1:]:
-            parent[root(other)] = root(bond[0])
-    groups: defaultdict[str, list[Anomaly]] = defaultdict(list)
-    for key, anomaly in nodes.items():
-        groups[root(key)].append(anomaly)
-    return list(groups.values())
-
-
-def subject(anomaly: Anomaly) -> tuple[str, str]:
-    """What an anomaly is about: a column, or a side of the dataset (volume, performance, schema, or the metric)."""
-    if anomaly.column:
-        return anomaly.column, ""
-    metric = canonical(anomaly.metric)
-    if _is_volume(anomaly):
-        return "", "volume"
-    if metric.startswith(("classification_", "regression_")):
-        return "", "performance"
-    return "", "schema" if metric in _SCHEMA else metric
-
-
-_VOLUME = {
-    MISSING_DATA,
-    "secondssincelastupload",
-    "shape_row_count",
-    "column_row_count_sum",
-    "input_count",
-    "output_count",
-    "count",
-}
-_SCHEMA = {"shape_column_count", "column_list"}
-
-
-def _is_volume(anomaly: Anomaly) -> bool:
-    return anomaly.column == "" and canonical(anomaly.metric) in _VOLUME
-
-
-def _counts(anomaly: Anomaly) -> bool:
-    """Whether it is about how many values a column has, which follows from how many rows there are."""
-    metric = canonical(anomaly.metric)
-    counts = metric == "count" or (metric.startswith(("count_", "unique_")) and not metric.endswith("_ratio"))
-    return anomaly.column != "" and (counts or metric == MISSING_DATA)
-
-
-def _within(segment: str, outer: str) -> bool:
-    """Whether a segment is the other one or a part of it."""
-    return outer in (OVERALL, segment) or segment_tags(outer).items() <= segment_tags(segment).items()
 
 
 def _incident(
@@ -320,21 +291,49 @@ def _incident(
     oldest = min(parts, key=lambda part: (part.start, part.id), default=None)
     name = oldest.id if oldest else f"incident-{first.analysis_id}"
     absorbed = {part.id for part in parts}.union(*(part.absorbed for part in parts)) - {name}
+    end = granularity.shift(max(member.bucket for member in members), 1)
+    episodes = _episodes(members)
+    closed = max((part.closed for part in parts if part.closed), default=None)
+    over = all(one.calm for one in watched) or (closed is not None and closed >= end)
     return Incident(
         id=name,
         title=_title(ranked, columns, segments),
         severity=ranked[0].severity,
-        status=Status.RESOLVED if all(one.calm for one in watched) else Status.OPEN,
+        status=Status.RESOLVED if over else Status.OPEN,
         start=first.bucket,
-        end=granularity.shift(max(member.bucket for member in members), 1),
+        end=end,
         worst=ranked[0],
         columns=columns,
         segments=segments,
         anomaly_count=sum(member.count for member in members),
         absorbed=tuple(sorted(absorbed)),
+        returned=episodes[-1][0].bucket if len(episodes) > 1 else None,
+        closed=closed,
+        told=_told_of(parts),
+        likely_cause=next((part.likely_cause for part in parts if part.likely_cause), None),
         members=tuple(sorted(members, key=lambda member: (member.bucket, member.analysis_id))),
         watched=watched,
     )
+
+
+def _episodes(members: Sequence[Anomaly]) -> tuple[tuple[Anomaly, ...], ...]:
+    """Members in order of time, parted where the gap is more than an echo."""
+    found: list[list[Anomaly]] = []
+    for member in sorted(members, key=lambda one: (one.bucket, one.analysis_id)):
+        index = member.granularity.index
+        if found and index(member.bucket) - index(found[-1][-1].bucket) <= ECHO:
+            found[-1].append(member)
+        else:
+            found.append([member])
+    return tuple(tuple(episode) for episode in found)
+
+
+def _told_of(parts: Sequence[Incident]) -> dict[str, Told]:
+    """Who has been told of any part."""
+    found: dict[str, Told] = {}
+    for name, one in (item for part in parts for item in part.told.items()):
+        found[name] = one.also(found.get(name))
+    return found
 
 
 def _watched(
@@ -352,7 +351,7 @@ def _watched(
 
 def _telling_first(anomaly: Anomaly) -> tuple[object, ...]:
     """Sort key within an incident: severity, then what explains the rest, then all data before segments, then badness."""
-    return anomaly.severity, not _is_volume(anomaly), anomaly.segment != OVERALL, worst_first(anomaly)
+    return anomaly.severity, not is_volume(anomaly), anomaly.segment != OVERALL, worst_first(anomaly)
 
 
 def _title(ranked: Sequence[Anomaly], columns: Sequence[str], segments: Sequence[str]) -> str:

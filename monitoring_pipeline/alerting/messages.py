@@ -6,11 +6,13 @@ backticks is a name and may be set as code, and nothing else is markup.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from monitoring_pipeline.alerting.anomalies import Anomaly
 from monitoring_pipeline.alerting.digests import Digest, Escalation, Tally
+from monitoring_pipeline.alerting.evidence import caption
 from monitoring_pipeline.alerting.figures import how_many, moment, name, segment_name, span
 from monitoring_pipeline.alerting.incidents import Incident, Status
 from monitoring_pipeline.config.monitors import DigestGrouping
@@ -19,6 +21,7 @@ INCIDENTS_SHOWN = 8
 TALLIES_SHOWN = 8
 ANOMALIES_SHOWN = 10
 ENTRIES_NAMED = 3
+CHARTS_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,21 @@ class Table:
     more: str | None = None
 
 
-Block = Facts | Items | Table
+@dataclass(frozen=True)
+class Chart:
+    """A metric over time, oldest first, None where there is no value; `lower` and `upper` are what was expected, as long
+    as the values or empty. `marks` are the places of anomalies. The caption says in words what there is to see.
+    """
+
+    title: str
+    values: tuple[float | None, ...]
+    lower: tuple[float | None, ...] = ()
+    upper: tuple[float | None, ...] = ()
+    marks: tuple[int, ...] = ()
+    caption: str = ""
+
+
+Block = Facts | Items | Table | Chart
 
 
 @dataclass(frozen=True)
@@ -97,9 +114,12 @@ def message_of(digest: Digest) -> Message:
     said = worst.worst.sentence if worst else digest.sample[0].sentence
     blocks: list[Block] = [_facts(digest)]
     if digest.anomaly_count == 1 or not digest.incidents:
-        blocks.append(Items("What happened", tuple(Item(anomaly.sentence) for anomaly in digest.sample[:1])))
+        only = tuple(Item(anomaly.sentence, _moved(anomaly, digest)) for anomaly in digest.sample[:1])
+        blocks.append(Items("What happened", only))
+        blocks += _charts(digest)
     else:
         blocks.append(_incidents(digest))
+        blocks += _charts(digest)
         blocks.extend(_tables(digest))
         if digest.anomaly_count > digest.incident_count:
             blocks.append(_newest(digest))
@@ -115,6 +135,13 @@ def _facts(digest: Digest) -> Facts:
         where += [how_many(digest.segment_count, "segment")] if digest.segment_count > 1 else []
         inside = f" in {', '.join(where)}" if where else ""
         facts.append(("anomalies", f"{digest.anomaly_count:,}{inside}"))
+    if digest.normal_columns:
+        others = (
+            how_many(digest.normal_columns, "other column")
+            if digest.column_count
+            else how_many(digest.normal_columns, "column")
+        )
+        facts.append(("normal", others))
     facts.append(("level", f"{digest.level.value}, {severity_word(digest.severity)} severity"))
     return Facts(tuple(facts))
 
@@ -124,16 +151,45 @@ def _incidents(digest: Digest) -> Items:
     left = digest.incident_count - len(shown)
     return Items(
         "What happened",
-        tuple(Item(incident.title, _incident_details(incident)) for incident in shown),
+        tuple(Item(incident.title, _incident_details(incident, digest)) for incident in shown),
         how_many(left, "more incident") if left else None,
     )
 
 
-def _incident_details(incident: Incident) -> tuple[str, ...]:
+def _moved(anomaly: Anomaly, digest: Digest) -> tuple[str, ...]:
+    """What moved inside the data, where the digest knows."""
+    return next((one.moved for one in digest.evidence if one.analysis_id == anomaly.analysis_id), ())
+
+
+def _charts(digest: Digest) -> list[Chart]:
+    """The metrics of the first incidents, or of the only anomaly, over the last buckets with what was expected."""
+    shown = [incident.worst for incident in digest.incidents] or list(digest.sample)
+    known = {one.analysis_id: one for one in digest.evidence}
+    found = [(one, known[one.analysis_id]) for one in shown if one.analysis_id in known]
+    charts = [
+        Chart(
+            title=evidence.title + (f", segment {segment_name(one.segment)}" if one.segment else ""),
+            values=_gaps(evidence.values),
+            lower=_gaps(evidence.lower),
+            upper=_gaps(evidence.upper),
+            marks=evidence.alarms,
+            caption=words,
+        )
+        for one, evidence in found
+        if (words := caption(evidence))
+    ]
+    return charts[:CHARTS_SHOWN]
+
+
+def _gaps(values: Sequence[float]) -> tuple[float | None, ...]:
+    return tuple(value if math.isfinite(value) else None for value in values)
+
+
+def _incident_details(incident: Incident, digest: Digest) -> tuple[str, ...]:
     when = span(incident.start, incident.last_bucket, incident.worst.granularity)
     state = "resolved" if incident.status is Status.RESOLVED else "open"
     count = how_many(incident.anomaly_count, "anomaly", "anomalies")
-    lines = [incident.worst.sentence, f"{when}, {state}, {count}"]
+    lines = [incident.worst.sentence, *_moved(incident.worst, digest), f"{when}, {state}, {count}"]
     others = [column for column in incident.columns if column != incident.worst.column]
     if others:
         lines.append(f"also {_some([f'`{name(column)}`' for column in others])}")

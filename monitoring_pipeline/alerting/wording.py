@@ -1,9 +1,9 @@
 """What changed, in words with numbers: one sentence per result.
 
-    `income` nulls 14.1 %, expected 0–1.2 % (last 14 days), segment region=EU
+    `income` nulls 0.6 % → 14.1 %, expected 0–1.2 % (last 14 days), segment region=EU
 
 Column names stand in backticks and contain none themselves, so that a format can set them as code by splitting there.
-The sentence names column, metric, value, expectation, baseline and segment; the bucket is said beside it, except
+The sentence names column, metric, value (and what it usually was, where that is known), expectation, baseline and segment; the bucket is said beside it, except
 where the absence of the bucket is the news. A result knows how long its baseline was and not where it lay, so `last 14
 days` needs the analyzer; without it the same is `baseline of 14 days`.
 """
@@ -42,10 +42,17 @@ from monitoring_pipeline.timegrid import Granularity
 MISSING_DATA = "missingdatapoint"
 
 
-def sentence(result: AnalyzerResult, *, analyzer: Analyzer | None = None) -> str:
+def sentence(
+    result: AnalyzerResult,
+    *,
+    analyzer: Analyzer | None = None,
+    before: float | None = None,
+    outcomes: float | None = None,
+) -> str:
     """What the result says, with numbers. `analyzer` is the one that made it, if it is known.
 
-    A result that holds no verdict says why.
+    `before` is what the metric usually was, `outcomes` how many known outcomes a metric of performance rests on. A
+    result that holds no verdict says why.
     """
     if result.failure_type is not None:
         why = f": {name(result.failure_explanation)}" if result.failure_explanation else ""
@@ -54,7 +61,24 @@ def sentence(result: AnalyzerResult, *, analyzer: Analyzer | None = None) -> str
         text = f"{_column(result)}no data for {moment(result.bucket, result.granularity)}"
     else:
         text = _SENTENCES.get(result.analyzer_type, _bounded)(result, _against(result, analyzer))
+        text = _with_before(text, result, before)
+        if outcomes is not None:
+            text += f", on {how_many(round(outcomes), 'outcome')}"
     return f"{text}, segment {segment_name(result.segment)}" if result.segment else text
+
+
+def _with_before(text: str, result: AnalyzerResult, before: float | None) -> str:
+    """The sentence with the usual value before the present one, where it says the present one and they differ."""
+    value = result.metric_value
+    if before is None or value is None or result.analyzer_type in _SENTENCES:
+        return text
+    unit = unit_of(result.metric)
+    shown, _ = between(*effective_bounds(result), unit, value=value)
+    was = figure(before, unit)
+    start = f"{_subject(result)} {shown}"
+    if was == shown or not text.startswith(start):
+        return text
+    return f"{_subject(result)} {was} → {shown}{text.removeprefix(start)}"
 
 
 def canonical(metric: str) -> str:
@@ -132,10 +156,8 @@ def _diff(result: AnalyzerResult, against: str) -> str:
     if before is None:
         return f"{_subject(result)} {figure(value, unit)}, {moved} from its baseline{against}, allowed {sign}{allowed}"
     shown, was = figures((value, before), unit)
-    if percent and before == 0:
-        return f"{_subject(result)} {shown}, up from 0{against}, allowed {sign}{allowed}"
-    direction = "above" if value > before else "below"
-    return f"{_subject(result)} {shown}, {moved} {direction} {was}{against}, allowed {sign}{allowed}"
+    change = f" ({'+' if value > before else '−'}{moved})" if not (percent and before == 0) else ""
+    return f"{_subject(result)} {was} → {shown}{change}, allowed {sign}{allowed}{against}"
 
 
 def diff_baseline(result: AnalyzerResult) -> float | None:
@@ -160,7 +182,7 @@ def _drift(result: AnalyzerResult, against: str) -> str:
         return _bounded(result, against)
     value, threshold = figures((result.drift_value, result.drift_threshold))
     algorithm = _ALGORITHMS.get(result.algorithm or "", result.algorithm or "distance")
-    return f"{_subject(result)} drift {value} ({algorithm}), expected at most {threshold}{against}"
+    return f"{_column(result)}distribution drift {value} ({algorithm}), expected at most {threshold}{against}"
 
 
 def _compared(result: AnalyzerResult, against: str) -> str:

@@ -1,4 +1,8 @@
-"""The band of values that a baseline makes expect: mean ± factor·σ, limited by static thresholds."""
+"""The band of values that a baseline makes expect: mean ± factor·σ, limited by static thresholds.
+
+`params.leastChange` is the smallest change that matters, as a share of the baseline's mean: the band is at least that
+wide. A column that hardly varies has a tiny σ, and what is many times as much may still be nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from numpy.typing import NDArray
 
 from monitoring_pipeline.analysis.grubbs import without_outliers
 from monitoring_pipeline.config.analyzers import StddevConfig, ThresholdType
+from monitoring_pipeline.errors import AnalysisError
 
 Floats = NDArray[np.float64]
 
@@ -36,8 +41,22 @@ def bands(config: StddevConfig, baseline: Floats, grubbs: float | None) -> Bands
     if grubbs is not None:
         baseline = without_outliers(baseline, significance=grubbs)
     count, mean, sigma = _moments(baseline)
-    free_lower, free_upper = mean - config.factor * sigma, mean + config.factor * sigma
+    width = np.maximum(config.factor * sigma, _least_change(config) * np.abs(mean))
+    free_lower, free_upper = mean - width, mean + width
     return Bands(count, mean, free_lower, free_upper, *_limited(config, free_lower, free_upper))
+
+
+def _least_change(config: StddevConfig) -> float:
+    given = config.params.get("leastChange", "0")
+    try:
+        share = float(given)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < np.inf:
+        raise AnalysisError(
+            f"params.leastChange is {given!r}; accepted: a share of the baseline's mean, such as 0.05"
+        )
+    return share
 
 
 def _moments(baseline: Floats) -> tuple[NDArray[np.int64], Floats, Floats]:

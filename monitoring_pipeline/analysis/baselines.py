@@ -6,7 +6,7 @@ excluded bucket is dropped and not replaced by an older one, so `expected_count`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -79,13 +79,22 @@ def target_window(targets: Indices, target_size: int) -> Window:
 
 
 def baseline_window(
-    baseline: Baseline, targets: Indices, *, target_size: int, granularity: Granularity
+    baseline: Baseline,
+    targets: Indices,
+    *,
+    target_size: int,
+    granularity: Granularity,
+    bad: Collection[datetime] = (),
 ) -> Window | None:
-    """The buckets that each target is compared with; None for a reference profile, which is in no bucket."""
+    """The buckets that each target is compared with; None for a reference profile, which is in no bucket.
+
+    A trailing window leaves out what its exclusions name, and `bad` buckets in the same way.
+    """
     if isinstance(baseline, TrailingWindowBaseline):
         starts = targets - (target_size - 1) - baseline.offset - baseline.size
         window = Window(starts, baseline.size)
-        return Window(starts, baseline.size, _exclusions(baseline, window, granularity))
+        excluded = _exclusions(baseline, window, granularity) | {granularity.index(one) for one in bad}
+        return Window(starts, baseline.size, excluded)
     if isinstance(baseline, TimeRangeBaseline):
         first, length = _whole_buckets(baseline.range, granularity)
         return Window(np.full(targets.shape, first), length)
@@ -139,7 +148,7 @@ def span(windows: Sequence[Window], granularity: Granularity) -> TimeRange | Non
 
 def _exclusions(baseline: TrailingWindowBaseline, window: Window, granularity: Granularity) -> frozenset[int]:
     ranges, schedule = baseline.exclusion_ranges, baseline.exclusion_schedule
-    if not ranges and schedule is None:
+    if (not ranges and schedule is None) or not len(window.starts):
         return frozenset()
     excluded: set[int] = set()
     for index in range(window.first, window.last + 1):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -33,6 +33,7 @@ from monitoring_pipeline.analysis.inputs import (
 )
 from monitoring_pipeline.analysis.jobs import COLUMN_LIST, Job, resolve
 from monitoring_pipeline.analysis.planner import children_of, is_column_level, needs_schema, targeted
+from monitoring_pipeline.analysis.reach import baseline_of
 from monitoring_pipeline.analysis.reading import Reader
 from monitoring_pipeline.analysis.result import AnalyzerResult, FailureType
 from monitoring_pipeline.analysis.schema_inference import SCALARS as SCHEMA_SCALARS
@@ -55,10 +56,11 @@ from monitoring_pipeline.errors import AnalysisError, ProfileError
 from monitoring_pipeline.metrics import NO_METRICS, Metric, stated_metrics
 from monitoring_pipeline.profiling.profile import DATASET_COLUMN
 from monitoring_pipeline.segments import OVERALL
-from monitoring_pipeline.store import profiles
+from monitoring_pipeline.store import datasets, profiles
 from monitoring_pipeline.store.database import Store
 from monitoring_pipeline.store.datasets import DatasetRef
 from monitoring_pipeline.store.profiles import BatchRow
+from monitoring_pipeline.store.responses import bad_buckets
 from monitoring_pipeline.timegrid import TimeRange
 
 _log = logging.getLogger(__name__)
@@ -93,7 +95,7 @@ def analyze(
     notes: list[str] = []
     asked = _asked(document, due, notes)
     metrics = stated_metrics(document.entity_schema, metrics)
-    jobs = _jobs(document, asked, notes, metrics)
+    jobs = _jobs(document, asked, notes, metrics, bad=_bad_buckets(store, ref, document, now=now))
     schema = schema or _inferred(store, ref, document, jobs)
     reader = Reader(store, ref, document.granularity, now, schema, metrics=metrics)
     reader.plan(jobs)
@@ -158,6 +160,8 @@ def _jobs(
     asked: Mapping[str, Sequence[datetime]],
     notes: list[str],
     metrics: Mapping[str, Metric],
+    *,
+    bad: Mapping[str | None, Collection[datetime]],
 ) -> list[Job]:
     jobs: list[Job] = []
     for analyzer in document.analyzers:
@@ -172,11 +176,29 @@ def _jobs(
                     granularity=document.granularity,
                     algorithms=registry(),
                     metrics=metrics,
+                    bad=bad.get(_elsewhere(analyzer), ()),
                 )
             )
         except AnalysisError as error:
             notes.append(_note(analyzer.id, len(buckets), str(error)))
     return jobs
+
+
+def _bad_buckets(
+    store: Store, ref: DatasetRef, document: MonitorDocument, *, now: datetime
+) -> dict[str | None, Collection[datetime]]:
+    """The buckets that people have called bad by now: of the dataset (None), and of those that serve as baselines."""
+    found: dict[str | None, Collection[datetime]] = {}
+    for name in {None, *(_elsewhere(analyzer) for analyzer in document.analyzers)}:
+        of = ref if name is None else datasets.find_dataset(store, ref.organisation, name)
+        if of is not None:
+            found[name] = bad_buckets(store, of, at=now)
+    return found
+
+
+def _elsewhere(analyzer: Analyzer) -> str | None:
+    """The other dataset that an analyzer's baseline is of."""
+    return baseline.dataset_id if (baseline := baseline_of(analyzer)) is not None else None
 
 
 def _ineffective(job: Job) -> Iterator[str]:

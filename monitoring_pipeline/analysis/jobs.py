@@ -132,10 +132,11 @@ def resolve(
     granularity: Granularity,
     algorithms: Registry,
     metrics: Mapping[str, Metric] = NO_METRICS,
+    bad: Collection[datetime] = (),
 ) -> Job:
     """Make a job of an analyzer and the buckets it is due on. Raises AnalysisError when it cannot run.
 
-    `metrics` are the dataset's own, by folded name.
+    `metrics` are the dataset's own, by folded name. `bad` buckets are in no trailing baseline.
     """
     algorithm = find_algorithm(analyzer, algorithms)
     _refuse_what_is_missing(analyzer)
@@ -157,7 +158,9 @@ def resolve(
         targets=targets,
         target=judged,
         compared=baseline
-        and baseline_window(baseline, targets, target_size=analyzer.target_size, granularity=granularity),
+        and baseline_window(
+            baseline, targets, target_size=analyzer.target_size, granularity=granularity, bad=bad
+        ),
         baseline=baseline,
         granularity=granularity,
         reach=reach,

@@ -9,6 +9,8 @@ Exit codes: 0 healthy, 1 anomalies at or above the asked severity, 2 a mistake i
 from monitoring_pipeline.cli import (
     start,
     operate,
+    incidents,
+    channels,
     report,
     documents,
     explore,
@@ -16,8 +18,10 @@ from monitoring_pipeline.cli import (
     presets,
     preview,
     profiles,
+    metrics,
     schedule,
     storage,
+    privacy,
     database,
 )
 from monitoring_pipeline.cli.app import app
@@ -25,13 +29,17 @@ from monitoring_pipeline.cli.app import app
 __all__ = [
     "app",
     "change",
+    "channels",
     "database",
     "documents",
     "explore",
+    "incidents",
     "main",
+    "metrics",
     "operate",
     "presets",
     "preview",
+    "privacy",
     "profiles",
     "report",
     "schedule",

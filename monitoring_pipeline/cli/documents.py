@@ -111,13 +111,19 @@ def _with_plug_ins() -> Path:
 
 
 @app.command(rich_help_panel="What is watched")
-def schema() -> None:
+def schema(
+    channels: Annotated[bool, typer.Option("--channels", help="That of `channels.yaml` instead.")] = False,
+) -> None:
     """Print the JSON Schema of the monitor document, for editors; plug-in analyzers are in it.
 
     **Example**  `monitor schema > monitors.schema.json`, and in the document `"$schema": "…/monitors.schema.json"`
     """
+    from monitoring_pipeline.config.channels import channels_json_schema
     from monitoring_pipeline.config.editor_schema import editor_schema
 
+    if channels:
+        sys.stdout.write(json.dumps(channels_json_schema(), indent=2) + "\n")
+        return
     _with_plug_ins()
     made, left_out = editor_schema()
     sys.stdout.write(json.dumps(made, indent=2) + "\n")

@@ -109,13 +109,21 @@ def digest(
     datasets: DatasetOption = None,
     last: Annotated[int, typer.Option(min=1, help="How many, newest first.")] = 1,
     send: Annotated[bool, typer.Option("--send", help="Send what still waits in the outbox.")] = False,
+    again: Annotated[
+        bool,
+        typer.Option(
+            "--again", help="With --send: also what was given up, for example while a token was wrong."
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the latest digests, or send those that wait."""
-    from monitoring_pipeline import overview, pipeline, terminal
+    from monitoring_pipeline import outgoing, overview, pipeline, terminal
 
     with open_workspace() as workspace:
         if send:
+            if again:
+                outgoing.send_again(workspace)
             terminal.show_delivered(out, pipeline.deliver(workspace))
             return
         found = overview.find_digests(workspace, chosen_datasets(workspace, datasets), limit=last)

@@ -37,15 +37,25 @@ def report(
     path: Annotated[
         Path | None, typer.Option("--out", metavar="FILE", help="Default: reports/ in the workspace.")
     ] = None,
+    send: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--send", metavar="CHANNEL", help="Send it to this channel of channels.yaml; may be repeated."
+        ),
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --send: also where this report has gone already.")
+    ] = False,
     show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
 ) -> None:
     """Write the review of the last complete week, or of a period, as one HTML file: incidents, drift, quality,
     performance, coverage, each against the week before.
 
-    The page fetches nothing, prints well and is smaller than 2 MB.
+    The page fetches nothing, prints well and is smaller than 2 MB. By e-mail it goes as a file, to other channels as a
+    summary; each report goes to each channel once.
     """
     with explained(), open_workspace() as workspace:
-        from monitoring_pipeline.reports import build_report, write_report
+        from monitoring_pipeline.reports import build_report, send_report, write_report
 
         period = _period(start, end, workspace.now())
         chosen = chosen_datasets(workspace, datasets) if datasets else None
@@ -58,8 +68,14 @@ def report(
         write_report(made, written)
         out.print(f"wrote {escape(str(written))} ({made.size / 1_000:,.0f} kB)", highlight=False)
         out.print(escape(made.text.rstrip()), highlight=False)
+        sent = send_report(workspace, made, written, send, again=again, called=name) if send else []
+        for one in sent:
+            colour = "red" if one.problem else "green"
+            out.print(f"[{colour}]{escape(one.words)}[/{colour}]", highlight=False)
         if show:
             typer.launch(str(written.resolve()))
+        if any(one.problem for one in sent):
+            raise typer.Exit(1)
 
 
 def _period(start: str | None, end: str | None, now: datetime) -> Period:

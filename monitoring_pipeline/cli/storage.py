@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,7 @@ from monitoring_pipeline.errors import UnknownDatasetError, UsageError
 from monitoring_pipeline.timegrid import TimeRange, parse_moment
 
 if TYPE_CHECKING:
+    from monitoring_pipeline.store.datasets import DatasetRef
     from monitoring_pipeline.store.deletion import Deletion
     from monitoring_pipeline.store.retention import Retired
     from monitoring_pipeline.workspace import Workspace
@@ -68,6 +70,96 @@ def delete(
             _delete_dataset(workspace, dataset, yes=yes)
         else:
             _delete_range(workspace, dataset, start, end, yes=yes)
+
+
+@app.command(rich_help_panel="Storage")
+def export(
+    to: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="The folder that is made.")],
+    datasets: DatasetOption = None,
+) -> None:
+    """Write datasets as a folder of Parquet files: profiles, verdicts, incidents, digests, documents and their versions.
+
+    Pandas, DuckDB and the like read them; `monitor import` brings them into another store. All datasets of the workspace
+    unless some are named. The folder appears when it is complete.
+
+    `monitor export lead-scoring --to moving`
+    """
+    from monitoring_pipeline.portability import export_datasets
+
+    with open_workspace() as workspace:
+        chosen = datasets or chosen_datasets(workspace, None)
+        refs = [_known_to_store(workspace, dataset) for dataset in chosen]
+        with out.status("exporting") as status:
+            done = export_datasets(
+                workspace.store,
+                refs,
+                to,
+                now=workspace.now(),
+                progress=lambda what: status.update(escape(what)),
+            )
+        for one in done:
+            counts = ", ".join(
+                f"{count:,} {name.removesuffix('.parquet')}" for name, count in one.rows.items() if count
+            )
+            out.print(f"[bold]{escape(one.dataset)}[/bold] {counts or 'nothing'}", highlight=False)
+        out.print(f"exported to {escape(str(to))}", highlight=False)
+        say_next(f"monitor import {to}   (where the other workspace is)")
+
+
+@app.command("import", rich_help_panel="Storage")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="A folder that `monitor export` has made.")],
+    organisation: Annotated[
+        str | None, typer.Option(help="Whose the datasets are to be; as they were unless given.")
+    ] = None,
+) -> None:
+    """Bring the datasets of an exported folder into the store. What the store has already stays as it is.
+
+    What both know differently is listed, and left as the store has it. Damaged or foreign files are refused before anything
+    of their dataset is written. Safe to run again at any time.
+    """
+    from monitoring_pipeline.portability import import_folder
+
+    with open_workspace() as workspace:
+        with out.status("importing") as status:
+            done = import_folder(
+                workspace.store,
+                folder,
+                organisation=organisation,
+                actor=workspace.author,
+                now=workspace.now(),
+                progress=lambda what: status.update(escape(what)),
+            )
+        for one in done:
+            counts = ", ".join(f"{count:,} {name}" for name, count in one.added.items())
+            out.print(f"[bold]{escape(one.dataset)}[/bold] added: {counts or 'nothing new'}", highlight=False)
+            for conflict in one.conflicts[:_SHOWN_CONFLICTS]:
+                out.print(f"  [yellow]kept[/yellow] {escape(conflict)}", highlight=False)
+            if len(one.conflicts) > _SHOWN_CONFLICTS:
+                out.print(f"  [yellow]kept[/yellow] and {len(one.conflicts) - _SHOWN_CONFLICTS:,} more")
+            if not (workspace.home / "datasets" / one.dataset).exists():
+                say_next(
+                    f"copy dataset.yaml and monitors.json of {one.dataset} from {folder} to "
+                    f"{workspace.home / 'datasets' / one.dataset}, and its data"
+                )
+
+
+_SHOWN_CONFLICTS = 10
+
+
+def _known_to_store(workspace: Workspace, dataset: str) -> DatasetRef:
+    """The dataset's row in the store, also when its folder is gone. Raises UsageError when the store does not know it."""
+    from monitoring_pipeline.store.datasets import find_dataset
+
+    try:
+        organisation = workspace.organisation(dataset)
+    except UnknownDatasetError:  # its folder is gone, and what the store knows of it is still there
+        organisation = workspace.settings.organisation
+    ref = find_dataset(workspace.store, organisation, dataset)
+    if ref is None:
+        workspace.described(dataset)
+        raise UsageError(f"the store knows nothing of {dataset}")
+    return ref
 
 
 def _delete_dataset(workspace: Workspace, dataset: str, *, yes: bool) -> None:

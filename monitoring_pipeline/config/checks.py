@@ -37,6 +37,7 @@ from monitoring_pipeline.config.problems import Step, json_path, listing, near, 
 from monitoring_pipeline.config.schedules import CronSchedule
 from monitoring_pipeline.config.targets import GROUPS, ColumnMatrix, DatasetMatrix, unknown_tokens
 from monitoring_pipeline.errors import Problem
+from monitoring_pipeline.timegrid import EPOCH
 
 if TYPE_CHECKING:
     from monitoring_pipeline.config.analyzers import Analyzer
@@ -88,7 +89,7 @@ def document_warnings(
             )
     yield from family_warnings(analyzers)
     for place, monitor in enumerate(monitors):
-        yield from monitor_warnings(monitor, ("monitors", place), granularity=granularity)
+        yield from monitor_warnings(monitor, ("monitors", place))
 
 
 # --- analyzers ---------------------------------------------------------------------------------------------------
@@ -255,7 +256,7 @@ def monitor_errors(monitor: Monitor, at: At, *, known_ids: Collection[str] | Non
             yield unknown_analyzer(json_path((*at, "analyzerIds", place)), name, known_ids)
 
 
-def monitor_warnings(monitor: Monitor, at: At, *, granularity: Granularity | None) -> Iterator[Problem]:
+def monitor_warnings(monitor: Monitor, at: At) -> Iterator[Problem]:
     """Settings of one monitor that do nothing, or something else than they look like."""
     if not monitor.actions:
         yield Problem(
@@ -279,7 +280,13 @@ def monitor_warnings(monitor: Monitor, at: At, *, granularity: Granularity | Non
                 f"{lower:g}, above its maximum {upper:g}",
                 "a minimum that is at most the maximum; as it is, nothing passes",
             )
-    yield from _schedule_warnings(monitor.schedule, (*at, "schedule"), granularity)
+    schedule = monitor.schedule
+    if isinstance(schedule, CronSchedule) and schedule.next_moment(EPOCH) is None:
+        yield Problem(
+            json_path((*at, "schedule", "cron")),
+            f"{shorten(schedule.cron)}, which never comes",
+            "an expression such as 0 9 * * 1-5; as it is, the monitor never speaks",
+        )
 
 
 def _duplicates(key: str, ids: Mapping[int, str]) -> Iterator[Problem]:

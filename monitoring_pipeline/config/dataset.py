@@ -22,6 +22,7 @@ from monitoring_pipeline.config.fields import (
     as_list,
     refuse,
 )
+from monitoring_pipeline.config.privacy import PrivacySpec
 from monitoring_pipeline.config.problems import check_depth, shorten, too_deep, translate
 from monitoring_pipeline.config.retention import RetentionSpec
 from monitoring_pipeline.errors import DocumentError, Problem
@@ -228,6 +229,10 @@ class DatasetSpec(_Described):
         description="Column with the time of a row. Needed unless the source has date_in_path or holds profiles.",
     )
     outcomes: OutcomesSpec | None = Field(default=None, description="Files with what came true.")
+    upstream: Listed[SafeId] = Field(
+        default=(),
+        description="Datasets that this one is made from; an incident of theirs is named as the likely cause of ours.",
+    )
     segments: Listed[Annotated[tuple[ColumnName, ...], BeforeValidator(_segment)]] = Field(
         default=(), description="Sets of columns; the data is also profiled per combination of their values."
     )
@@ -242,6 +247,10 @@ class DatasetSpec(_Described):
     )
     retention: RetentionSpec = Field(
         default=RetentionSpec(), description="How long the store keeps what it knows. Default: for ever."
+    )
+    privacy: PrivacySpec = Field(
+        default=PrivacySpec(),
+        description="What profiles must not remember of columns. Default: nothing is held back.",
     )
 
     @model_validator(mode="before")
@@ -263,7 +272,7 @@ class DatasetSpec(_Described):
 
 def load_dataset(path: Path) -> DatasetSpec:
     """Read a dataset description from a YAML file. Raises DocumentError with all problems."""
-    return parse_dataset(_read_yaml(path), source=str(path))
+    return parse_dataset(read_yaml(path), source=str(path))
 
 
 def parse_dataset(data: object, *, source: str) -> DatasetSpec:
@@ -315,7 +324,22 @@ def _contradictions(spec: DatasetSpec) -> list[Problem]:
                 Problem(f"$.segments[{place}]", shorten(", ".join(segment)), "each set of columns once")
             )
         seen.add(frozenset(segment))
-    return problems
+    return problems + _private_segments(spec)
+
+
+def _private_segments(spec: DatasetSpec) -> list[Problem]:
+    """Segments are stored by the values of their columns, so these cannot be private."""
+    return [
+        Problem(
+            f"$.segments[{place}]",
+            f"{shorten(name)}, of which privacy keeps values back ({rule})",
+            "columns whose values may be read, as they name the segments: leave the segment out, or say so with "
+            f"privacy.columns.{name}: {{frequent_items: on, extremes: exact}}",
+        )
+        for place, segment in enumerate(spec.segments)
+        for name in segment
+        if not (rule := spec.privacy.rule(name)).open
+    ]
 
 
 _SKETCH_SIZES = ("kll_k", "kll_k_segments", "hll_lg_k")
@@ -366,7 +390,7 @@ def _tells_bucket(pattern: str, granularity: Granularity) -> bool:
 # --- reading a file ----------------------------------------------------------------------------------------------
 
 
-def _read_yaml(path: Path) -> object:
+def read_yaml(path: Path) -> object:
     import yaml
 
     source = str(path)

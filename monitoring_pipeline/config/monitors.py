@@ -76,7 +76,7 @@ class DigestGrouping(Choice):
 
 
 class DigestMode(DocumentModel):
-    """One message that sums up all anomalies of a run."""
+    """One message that sums up all anomalies of a run, or of a period of the schedule."""
 
     type: Literal["DIGEST"] = "DIGEST"
     filter: AnomalyFilter = Field(default=AnomalyFilter(), description="Which anomalies count. Default: all.")
@@ -202,7 +202,8 @@ class Monitor(DocumentModel):
     )
     schedule: MonitorSchedule = Field(
         default=ImmediateSchedule(),
-        description="For which buckets, by their own time, messages go out. Default: all, immediately.",
+        description="When messages go out: immediately, when a period is over (fixed), or at the moments of a cron "
+        "expression. Buckets in its exclusion ranges are never told. Default: immediately.",
     )
     disabled: bool = Field(default=False, description="Send nothing. Default false.")
     severity: Whole = Field(default=3, description="1 high, 2 medium, 3 low. Default 3.")

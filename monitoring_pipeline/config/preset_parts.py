@@ -86,6 +86,19 @@ _NORMAL_HELLINGER = 0.3
 
 _MIN_BATCHES = 7
 
+_LEAST_CHANGE = 0.05
+"""Of an average: a smaller change is not worth a message, however steady the average was."""
+
+_ODD_NULLS = 3
+"""Nulls in one bucket that may be chance in a column that has none: of 4, all in one of 29 buckets, the chance is 1 in
+700,000 (29⁻⁴)."""
+
+_FEW = 0.005
+"""Share of nulls that does not matter yet in a column that has none."""
+
+_RARE = 0.05
+"""Share of nulls up to which nulls are rare in a column: how many there are is then no matter of how many rows."""
+
 
 class PresetMaker:
     """Makes monitors to the measure of one dataset, as of one moment."""
@@ -112,7 +125,10 @@ class PresetMaker:
         ]
 
     def row_count(self) -> list[PresetPart]:
-        """Far more or fewer rows: outside both the usual spread and half to double the usual number."""
+        """Far more or fewer rows: outside both the usual spread and half to double the usual number.
+
+        Where the usual spread is wide, as after a surge, what lasts is told all the same: half the rows twice in a row.
+        """
         config = self._stddev(
             "shape_row_count",
             factor=4,
@@ -121,11 +137,17 @@ class PresetMaker:
                 "minLowerThreshold": round(self._rows * 0.5),
             },
         )
-        analyzer = self._dataset(config, "row-count")
-        return [self._part("row-count", "Far more or fewer rows than usual", 2, analyzer)]
+        lasting: JsonObject = {
+            "type": "fixed",
+            "metric": "shape_row_count",
+            "lower": round(self._rows * 0.5),
+            "nConsecutive": 2,
+        }
+        analyzers = self._dataset(config, "row-count"), self._dataset(lasting, "few-rows-again")
+        return [self._part("row-count", "Far more or fewer rows than usual", 2, *analyzers)]
 
     def missing_values(self) -> list[PresetPart]:
-        """Nulls: a jump of the share in either direction, or a rare null that became common."""
+        """Nulls: a jump of the share in either direction, a rare null that became common, the first in a column."""
         chance = 5 * 0.5 / math.sqrt(self._rows)
         jump: JsonObject = {
             "type": "diff",
@@ -140,14 +162,22 @@ class PresetMaker:
             limits={"maxUpperThreshold": round(max(0.05, 20 / self._rows), 3)},
             threshold_type="upper",
         )
-        return [
-            self._part(
-                "missing-values",
-                "The share of missing values has changed",
-                2,
-                self._columns(jump, "null-ratio-jump", ["*"]),
-                self._columns(rise, "null-ratio-rise", ["*"]),
+        analyzers = [
+            self._columns(jump, "null-ratio-jump", ["*"]),
+            self._columns(rise, "null-ratio-rise", ["*"]),
+        ]
+        full = [column.name for column in self._described.profiled if column.null_share < _RARE]
+        if full:
+            # A number and not a share: what is odd about the first nulls does not depend on the rows beside them.
+            first = self._stddev(
+                "count_null",
+                factor=5,
+                limits={"maxUpperThreshold": max(_ODD_NULLS, round(_FEW * self._rows))},
+                threshold_type="upper",
             )
+            analyzers.append(self._columns(first, "first-nulls", full))
+        return [
+            self._part("missing-values", "The share of missing values has changed", 2, *analyzers),
         ]
 
     def schema_change(self) -> list[PresetPart]:
@@ -190,15 +220,16 @@ class PresetMaker:
         return [self._part("category-drift", "The mix of categories is different", 2, analyzer)]
 
     def values(self) -> list[PresetPart]:
-        """Averages far off, which one absurd value is enough for, and signs that have never been seen."""
+        """Averages far off, which one absurd value is enough for, and signs that have never been seen, twice in a row."""
         numbers = self._numbers()
         if not numbers:
             return []
-        average = self._stddev("mean", factor=6, limits={})
+        average = self._stddev("mean", factor=6, limits={}) | {"params": {"leastChange": str(_LEAST_CHANGE)}}
         analyzers = [self._columns(average, "average-value", [column.name for column in numbers])]
         positive = [column.name for column in numbers if column.minimum is not None and column.minimum >= 0]
         if positive:
-            config: JsonObject = {"type": "fixed", "metric": "min", "lower": 0}
+            # One negative number is weak evidence: a slip of one row, and small, or the average had told of it.
+            config: JsonObject = {"type": "fixed", "metric": "min", "lower": 0, "nConsecutive": 2}
             analyzers.append(self._columns(config, "never-negative", positive))
         return [self._part("value-range", "Values are far from where they have ever been", 2, *analyzers)]
 

@@ -136,7 +136,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "row-count",
         _VOLUME,
-        "Far more or fewer rows: outside the usual spread and outside half to double the usual number.",
+        "Far more or fewer rows: outside the usual spread and outside half to double the usual number, or half twice in a row.",
         "nothing",
         first=True,
         make=PresetMaker.row_count,
@@ -152,7 +152,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "missing-values",
         _QUALITY,
-        "The share of nulls of a column jumped, or a rare null became common.",
+        "The share of nulls of a column jumped, a rare null became common, or a full column got its first ones.",
         "nothing",
         first=True,
         make=PresetMaker.missing_values,
@@ -200,7 +200,7 @@ PRESETS: tuple[Preset, ...] = (
     Preset(
         "value-range",
         _QUALITY,
-        "Averages far from where they were, which one absurd value is enough for; negative values where none were.",
+        "Averages far from where they were, which one absurd value is enough for; negative values twice in a row where none were.",
         _NUMBER,
         first=True,
         make=PresetMaker.values,

@@ -1,7 +1,8 @@
 """When an analyzer or a monitor applies. Always a statement about the data's own time, never about the wall clock.
 
-A schedule is tested on the dataset timestamp, the start of a bucket: a daily analyzer with the cron expression
-`0 0 * * 1-5` analyses Monday's to Friday's data, whenever that data may arrive.
+For an analyzer a schedule picks buckets, by their start: a daily analyzer with the cron expression `0 0 * * 1-5`
+analyses Monday's to Friday's data, whenever that data may arrive. For a monitor it names the moments at which it
+speaks: a bucket is told of at the first moment at or after its end, so that every bucket has one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from monitoring_pipeline.config.fields import (
     variants,
 )
 from monitoring_pipeline.timegrid import EPOCH, Granularity, TimeRange, cron_matches, utc
+
+_SECOND = timedelta(seconds=1)
 
 _YEARS_TRIED = 28
 """After 28 years the same dates fall on the same weekdays again."""
@@ -42,7 +45,8 @@ class FixedSchedule(_Schedule):
     type: Literal["fixed"] = "fixed"
     cadence: GranularityField = Field(
         description="How often: hourly, daily, weekly, monthly or PT15M. A cadence coarser than the dataset's "
-        "granularity analyses the first bucket of each period, so a weekly analyzer of daily data sees Mondays."
+        "granularity analyses the first bucket of each period, so a weekly analyzer of daily data sees Mondays. A "
+        "monitor tells of all buckets of a period in one digest when the period is over."
     )
 
     def matches(self, moment: datetime, granularity: Granularity) -> bool:
@@ -52,6 +56,15 @@ class FixedSchedule(_Schedule):
             return False
         previous = granularity.shift(moment, -1)
         return self.cadence.index(moment) != self.cadence.index(previous)
+
+    def next_moment(self, at: datetime) -> datetime | None:
+        """The first moment at which a monitor speaks, at or after `at`: a boundary between two periods."""
+        start = self.cadence.floor(at)
+        return start if start == utc(at) else self.cadence.shift(start, 1)
+
+    def last_moment(self, at: datetime) -> datetime | None:
+        """The last moment at which a monitor speaks, at or before `at`."""
+        return self.cadence.floor(at)
 
 
 class CronSchedule(_Schedule):
@@ -63,7 +76,8 @@ class CronSchedule(_Schedule):
         description="A cron expression in UTC, tested on the start of the bucket: five fields as in Unix, or six "
         "with the seconds first. '0 0 * * 1-5' picks Monday to Friday of daily data, '0 9-17 * * *' the hours 9 "
         "to 17 of hourly data. Use 0 for the minute; for daily data also 0 for the hour; for weekly data the "
-        "expression must include Monday, for monthly data the first of the month. Blank: never.",
+        "expression must include Monday, for monthly data the first of the month. Blank: never. A monitor speaks at "
+        "the moments of the expression, of all buckets that have ended since the one before.",
         examples=["0 0 * * 1-5", "0 0 * * 6,0", "0 9-17 * * *"],
     )
 
@@ -87,6 +101,26 @@ class CronSchedule(_Schedule):
         last = granularity.index(EPOCH.replace(year=EPOCH.year + _YEARS_TRIED))
         return any(cron_matches(self.cron, granularity.start(index)) for index in range(last))
 
+    def next_moment(self, at: datetime) -> datetime | None:
+        """The first moment at which a monitor speaks, at or after `at`; None when there is none."""
+        second = utc(at).replace(microsecond=0)
+        return self._fire(second - _SECOND if second == utc(at) else second, "get_next")
+
+    def last_moment(self, at: datetime) -> datetime | None:
+        """The last moment at which a monitor speaks, at or before `at`; None when there is none."""
+        return self._fire(utc(at).replace(microsecond=0) + _SECOND, "get_prev")
+
+    def _fire(self, at: datetime, step: Literal["get_next", "get_prev"]) -> datetime | None:
+        from croniter import CroniterBadDateError, croniter
+
+        if not self.cron:
+            return None
+        try:
+            found = getattr(croniter(self.cron, at, second_at_beginning=True), step)(datetime)
+        except CroniterBadDateError:
+            return None
+        return utc(found)
+
     def _fire_times(self, step: timedelta) -> list[datetime]:
         from croniter import CroniterBadDateError, croniter
 
@@ -109,6 +143,14 @@ class ImmediateSchedule(_Schedule):
         """Whether the bucket that starts at `moment` lies outside the exclusion ranges."""
         del granularity
         return not self.excludes(utc(moment))
+
+    def next_moment(self, at: datetime) -> datetime | None:
+        """Any moment will do."""
+        return utc(at)
+
+    def last_moment(self, at: datetime) -> datetime | None:
+        """Any moment will do."""
+        return utc(at)
 
 
 AnalyzerSchedule = Annotated[

@@ -30,7 +30,6 @@ from monitoring_pipeline.alerting.digests import Digest
 from monitoring_pipeline.alerting.formats.text import render_text
 from monitoring_pipeline.demo.business import generate
 from monitoring_pipeline.demo.incidents import (
-    DATASET_LEVEL,
     LEADS,
     REQUESTS,
     FoundIncident,
@@ -201,15 +200,17 @@ def _tick(
 def _found(workspace: Workspace) -> Iterator[FoundIncident]:
     for dataset_id in (LEADS, REQUESTS):
         for incident in overview.find_incidents(workspace, dataset_id):
-            about_dataset = any(member.column == DATASET_LEVEL for member in incident.members)
-            yield FoundIncident(
-                dataset=dataset_id,
-                columns=frozenset([*incident.columns, *([DATASET_LEVEL] if about_dataset else [])]),
-                segments=incident.segments,
-                start=incident.start,
-                end=incident.end,
-                title=incident.title,
-            )
+            for episode in incident.episodes:  # people are told of an incident again when it comes back
+                named = {member.column for member in episode}
+                last = max(member.bucket for member in episode)
+                yield FoundIncident(
+                    dataset=dataset_id,
+                    columns=frozenset(named),
+                    segments=tuple(sorted({member.segment for member in episode})),
+                    start=min(member.bucket for member in episode),
+                    end=incident.worst.granularity.shift(last, 1),
+                    title=incident.title,
+                )
 
 
 def _report(console: Console, workspace: Workspace, truth: Truth, score: Score, work: Work) -> None:

@@ -5,7 +5,6 @@ profile partitions that its baselines need. Results, digests and incidents live 
 see of a partition is on its materialisation.
 """
 
-import re
 import warnings
 from datetime import datetime, timedelta
 
@@ -13,6 +12,7 @@ import dagster as dg
 
 from monitoring_pipeline import overview, pipeline
 from monitoring_pipeline.analysis.reach import buckets_before
+from monitoring_pipeline.links import AssetName, Links, slug
 from monitoring_pipeline.orchestration import metadata
 from monitoring_pipeline.orchestration.checks import check_results, check_specs
 from monitoring_pipeline.orchestration.partitions import buckets_of, partitions_for
@@ -34,18 +34,13 @@ _GRANULES = {
 warnings.filterwarnings("ignore", category=dg.BetaWarning, message=".*(backfill_policy|owners).*")
 
 
-def slug(name: str) -> str:
-    """A dataset or monitor id as Dagster accepts it in keys, groups and check names."""
-    return re.sub(r"[^A-Za-z0-9_]", "_", name)
-
-
 def job_name(dataset_id: str) -> str:
     """The job that profiles and analyses a dataset's partitions."""
     return f"monitor_{slug(dataset_id)}"
 
 
-def asset_key(dataset_id: str, name: str) -> dg.AssetKey:
-    """Key of one of a dataset's assets: `batches`, `profiles` or `analyzer_results`."""
+def asset_key(dataset_id: str, name: AssetName) -> dg.AssetKey:
+    """Key of one of a dataset's assets."""
     return dg.AssetKey([slug(dataset_id), name])
 
 
@@ -60,7 +55,9 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
     spec, document = dataset.spec, dataset.document
     partitions = partitions_for(spec.granularity, start)
     batches_key, profiles_key, results_key = (
-        asset_key(spec.id, name) for name in ("batches", "profiles", "analyzer_results")
+        asset_key(spec.id, "batches"),
+        asset_key(spec.id, "profiles"),
+        asset_key(spec.id, "analyzer_results"),
     )
     group, owners = slug(spec.id), [spec.owner] if spec.owner else None
     tags = {"granularity": spec.granularity.value.lower()}
@@ -100,8 +97,12 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
         for note in pipeline.roll_up(workspace, spec.id).notes(spec.id):
             context.log.warning(note)
         plotted = overview.key_metrics(workspace, spec.id, [bucket.bucket for bucket in report.buckets])
+        links = Links.of(workspace.settings)
         for bucket in report.buckets:
-            shown = metadata.of_profile(bucket, plotted.get(bucket.bucket, {}))
+            shown = {
+                **metadata.of_profile(bucket, plotted.get(bucket.bucket, {})),
+                **metadata.links_of_profile(links, spec, bucket.bucket),
+            }
             context.add_asset_metadata(shown, asset_key=profiles_key, partition_key=keys[bucket.bucket])
         columns = metadata.of_columns(workspace.entity_schema(spec.id), batches_key)
         return dg.MaterializeResult(metadata={**metadata.of_profiling(report), **columns})
@@ -133,16 +134,16 @@ def dataset_definitions(dataset: MonitoredDataset, *, start: datetime) -> dg.Def
         analyzed = pipeline.analyze_batch(workspace, spec.id, list(keys), run_id=_run_id(context))
         notified = pipeline.notify(workspace, spec.id)
         shown = overview.verdicts(workspace, spec.id, list(keys))
+        links = Links.of(workspace.settings)
         for bucket, key in keys.items():
-            context.add_asset_metadata(
-                metadata.of_results(bucket, shown), asset_key=results_key, partition_key=key
-            )
+            told = {**metadata.of_results(bucket, shown), **metadata.links_of_results(links, spec, bucket)}
+            context.add_asset_metadata(told, asset_key=results_key, partition_key=key)
         return dg.MaterializeResult(
             metadata={
                 **metadata.of_analysis(analyzed, notified, shown),
                 **metadata.of_columns(workspace.entity_schema(spec.id), profiles_key),
             },
-            check_results=check_results(document, shown),
+            check_results=check_results(document, shown, links=links),
         )
 
     job = dg.define_asset_job(

@@ -13,6 +13,7 @@ import dagster as dg
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.config.monitors import Monitor
+from monitoring_pipeline.links import Links
 from monitoring_pipeline.orchestration import metadata
 
 WORST_SHOWN = 20
@@ -33,12 +34,16 @@ def check_specs(monitors: Sequence[Monitor], asset: dg.AssetKey) -> list[dg.Asse
     ]
 
 
-def check_results(document: MonitorDocument, results: Sequence[AnalyzerResult]) -> list[dg.AssetCheckResult]:
-    """The verdict of each monitor over the results of a run's buckets."""
-    return [_check_result(monitor, results) for monitor in document.monitors]
+def check_results(
+    document: MonitorDocument, results: Sequence[AnalyzerResult], *, links: Links
+) -> list[dg.AssetCheckResult]:
+    """The verdict of each monitor over the results of a run's buckets, with the way to the newest anomaly."""
+    return [_check_result(document, monitor, results, links) for monitor in document.monitors]
 
 
-def _check_result(monitor: Monitor, results: Sequence[AnalyzerResult]) -> dg.AssetCheckResult:
+def _check_result(
+    document: MonitorDocument, monitor: Monitor, results: Sequence[AnalyzerResult], links: Links
+) -> dg.AssetCheckResult:
     judged = [result for result in results if result.analyzer_id in monitor.analyzer_ids]
     anomalies = [result for result in judged if result.anomaly_count]
     status = "disabled" if monitor.disabled else "skipped: nothing to judge" if not judged else "judged"
@@ -51,5 +56,6 @@ def _check_result(monitor: Monitor, results: Sequence[AnalyzerResult]) -> dg.Ass
             "verdicts": len(judged),
             "anomalies": len(anomalies),
             **({"worst": metadata.anomaly_table(anomalies[:WORST_SHOWN])} if anomalies else {}),
+            **metadata.newest(links, document, anomalies),
         },
     )

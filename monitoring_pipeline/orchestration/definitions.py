@@ -13,10 +13,11 @@ import dagster as dg
 
 from monitoring_pipeline import readiness
 from monitoring_pipeline.errors import ConflictError, SourceError
-from monitoring_pipeline.orchestration.assets import dataset_definitions, slug
+from monitoring_pipeline.links import slug
+from monitoring_pipeline.orchestration.assets import dataset_definitions
 from monitoring_pipeline.orchestration.documents import documents_definitions
 from monitoring_pipeline.orchestration.jobs import deliver_digests, remove_old_profiles
-from monitoring_pipeline.orchestration.resources import WorkspaceResource
+from monitoring_pipeline.orchestration.resources import WorkspaceResource, channels_resource
 from monitoring_pipeline.orchestration.schedules import retention_schedule
 from monitoring_pipeline.orchestration.sensors import failure_sensor, readiness_sensor
 from monitoring_pipeline.orchestration.weekly_report import report_definitions
@@ -59,7 +60,10 @@ def build_definitions(
                 readiness_sensor(starts, [*jobs, deliver_digests]),
                 failure_sensor(starts, [*jobs, deliver_digests, remove_old_profiles]),
             ],
-            resources={"workspace": resource},
+            resources={
+                "workspace": resource,
+                "channels": channels_resource(settings, home=resource.home),
+            },
             executor=dg.in_process_executor,
         ),
     )

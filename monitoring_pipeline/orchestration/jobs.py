@@ -4,10 +4,12 @@ Ops with resources, not assets: a message sent is not data. The outbox makes it 
 """
 
 from collections import Counter
+from collections.abc import Sequence
 
 import dagster as dg
 
 from monitoring_pipeline import pipeline
+from monitoring_pipeline.alerting.channels import Channel
 from monitoring_pipeline.errors import MonitoringError
 from monitoring_pipeline.workspace import Workspace
 
@@ -16,11 +18,20 @@ RETENTION_JOB = "retention"
 
 
 @dg.op(description="Send what waits in the outbox; a channel that is down holds up no other.")
-def deliver(context: dg.OpExecutionContext, workspace: dg.ResourceParam[Workspace]) -> list[str]:
+def deliver(
+    context: dg.OpExecutionContext,
+    workspace: dg.ResourceParam[Workspace],
+    channels: dg.ResourceParam[dict[str, Channel]],
+) -> list[str]:
     """What could not be delivered and will not be tried again, in words."""
-    report = pipeline.deliver(workspace)
+    report = pipeline.deliver(workspace, channels=channels)
     context.add_output_metadata(
-        {"delivered": report.delivered, "given up": report.failed, "waiting": report.waiting}
+        {
+            "delivered": report.delivered,
+            "given up": report.failed,
+            "waiting": report.waiting,
+            **({"problems": dg.MetadataValue.md(_listed(report.problems))} if report.problems else {}),
+        }
     )
     for problem in report.problems:
         context.log.warning(problem)
@@ -34,8 +45,12 @@ def account_for(lost: list[str]) -> None:
         raise dg.Failure(
             description=f"digests were given up: {lost[0]}",
             allow_retries=False,
-            metadata={"lost": dg.MetadataValue.md("\n".join(f"- {line}" for line in lost[:20]))},
+            metadata={"lost": dg.MetadataValue.md(_listed(lost))},
         )
+
+
+def _listed(lines: Sequence[str]) -> str:
+    return "\n".join(f"- {line}" for line in lines[:20])
 
 
 @dg.job(name=DIGEST_JOB, description="Deliver recorded digests to Slack and the other channels.")

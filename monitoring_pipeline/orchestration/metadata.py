@@ -1,4 +1,4 @@
-"""What a person sees in the Dagster UI of a run or partition: counts that plot, the worst anomalies as a table."""
+"""What a person sees in the Dagster UI of a run or partition: counts that plot, the worst anomalies as a table, and the way on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from monitoring_pipeline.alerting.digests import Digest
 from monitoring_pipeline.alerting.formats.text import render_text
 from monitoring_pipeline.alerting.wording import sentence
 from monitoring_pipeline.analysis.result import AnalyzerResult
+from monitoring_pipeline.config.dataset import DatasetSpec
+from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.config.entity_schema import EntitySchema
+from monitoring_pipeline.links import Links
 from monitoring_pipeline.pipeline import Analyzed, Notified, Profiled, ProfiledBucket
 from monitoring_pipeline.segments import segment_label
 
@@ -30,6 +33,36 @@ def of_profile(bucket: ProfiledBucket, key_metrics: Mapping[str, float]) -> Meta
         "load": bucket.version,
         **{f"problems: {kind}": count for kind, count in bucket.problems.items()},
     }
+
+
+def links_of_profile(links: Links, spec: DatasetSpec, bucket: datetime) -> Metadata:
+    """From a profiled partition on to what was found in it."""
+    found = {"verdicts on it": dg.MetadataValue.url(links.bucket(spec.id, spec.granularity, bucket))}
+    return {**found, **_dashboard(links, spec.id, bucket)}
+
+
+def links_of_results(links: Links, spec: DatasetSpec, bucket: datetime) -> Metadata:
+    """From an analysed partition on to what was judged, and to the monitors' checks."""
+    profile = links.bucket(spec.id, spec.granularity, bucket, name="profiles")
+    return {
+        "profile": dg.MetadataValue.url(profile),
+        "checks": dg.MetadataValue.url(links.checks(spec.id)),
+        **_dashboard(links, spec.id, bucket),
+    }
+
+
+def newest(links: Links, document: MonitorDocument, anomalies: Sequence[AnalyzerResult]) -> Metadata:
+    """The way to the partition of the newest anomaly, where there is one."""
+    if not anomalies:
+        return {}
+    bucket = max(result.bucket for result in anomalies)
+    link = links.bucket(document.dataset_id, document.granularity, bucket)
+    return {"newest anomaly": dg.MetadataValue.url(link), **_dashboard(links, document.dataset_id, bucket)}
+
+
+def _dashboard(links: Links, dataset_id: str, bucket: datetime) -> Metadata:
+    link = links.on_dashboard(dataset_id, bucket)
+    return {"dashboard": dg.MetadataValue.url(link)} if link else {}
 
 
 def of_columns(schema: EntitySchema | None, upstream: dg.AssetKey) -> Metadata:
@@ -57,14 +90,10 @@ def of_columns(schema: EntitySchema | None, upstream: dg.AssetKey) -> Metadata:
 
 
 def of_profiling(report: Profiled) -> Metadata:
-    """Metadata of a profiling run."""
+    """Metadata of a profiling run: in words, because Dagster would plot its numbers on each partition of the run."""
     shown = {
-        "rows": report.rows,
-        "cells": report.cells,
-        "seconds": round(report.seconds, 3),
-        "buckets profiled": len(report.buckets),
-        "buckets unchanged": len(report.unchanged),
-        "buckets without data": len(report.missing),
+        "profiled": f"{len(report.buckets):,} buckets, {report.rows:,} rows, {report.cells:,} cells in {report.seconds:.1f} s",
+        "not profiled": f"{len(report.unchanged):,} buckets unchanged, {len(report.missing):,} without data",
     }
     if not report.problems:
         return shown
@@ -76,7 +105,7 @@ def of_profiling(report: Profiled) -> Metadata:
     ]
     return {
         **shown,
-        "input problems": len(report.problems),
+        "input problems": f"{len(report.problems):,}",
         "input problems (first)": dg.MetadataValue.table(records),
     }
 
@@ -94,7 +123,7 @@ def of_results(bucket: datetime, results: Sequence[AnalyzerResult]) -> Metadata:
 
 
 def of_analysis(analyzed: Analyzed, notified: Notified, results: Sequence[AnalyzerResult]) -> Metadata:
-    """Metadata of an analysis run."""
+    """Metadata of an analysis run: in words what holds for the run, and not for each of its partitions."""
     anomalies = [result for result in results if result.anomaly_count]
     waiting = "\n".join(
         f"- `{wait.analyzer_id}`"
@@ -103,11 +132,8 @@ def of_analysis(analyzed: Analyzed, notified: Notified, results: Sequence[Analyz
         for wait in analyzed.waiting[:SHOWN]
     )
     return {
-        "new verdicts": analyzed.count,
-        "new anomalies": len(analyzed.anomalies),
-        "digests": len(notified.digests),
-        "incidents": len(notified.incidents),
-        "seconds": round(analyzed.seconds, 3),
+        "judged": f"{analyzed.count:,} new verdicts, {len(analyzed.anomalies):,} of them anomalies, in {analyzed.seconds:.1f} s",
+        "told": f"{len(notified.digests):,} digests on {len(notified.incidents):,} incidents",
         **({"worst anomalies": anomaly_table(anomalies[:SHOWN])} if anomalies else {}),
         **({"waiting": dg.MetadataValue.md(waiting)} if waiting else {}),
         **(
@@ -120,10 +146,15 @@ def of_analysis(analyzed: Analyzed, notified: Notified, results: Sequence[Analyz
 
 
 def _digest(digests: Sequence[Digest]) -> str:
-    """The most severe digest as people got it, and how many others there are."""
-    worst = min(digests, key=lambda digest: (digest.severity, -digest.anomaly_count))
-    more = f"\n\nand {len(digests) - 1} more" if len(digests) > 1 else ""
-    return f"```\n{render_text(worst)}\n```{more}"
+    """The most severe digest as people got it, and the way to what it and the others are about."""
+    worst, *others = sorted(digests, key=lambda digest: (digest.severity, -digest.anomaly_count))
+    linked = [
+        f"- [{one.monitor_name}, {one.last_bucket:%Y-%m-%d %H:%M}]({one.link})"
+        for one in [worst, *others][:SHOWN]
+        if one.link
+    ]
+    more = [f"and {len(others)} more"] if others else []
+    return "\n\n".join([f"```\n{render_text(worst)}\n```", *more, *(["\n".join(linked)] if linked else [])])
 
 
 def anomaly_table(anomalies: Sequence[AnalyzerResult]) -> dg.TableMetadataValue:

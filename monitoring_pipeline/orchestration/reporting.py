@@ -7,22 +7,27 @@ is computed here, and reporting twice, or stopping in the middle, does no harm.
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import dagster as dg
 
 from monitoring_pipeline import overview, readiness
+from monitoring_pipeline.analysis.result import AnalyzerResult
+from monitoring_pipeline.links import Links, partition_key
+from monitoring_pipeline.orchestration import metadata
 from monitoring_pipeline.orchestration.assets import asset_key
-from monitoring_pipeline.orchestration.partitions import key_of, partitions_for
+from monitoring_pipeline.orchestration.event_log import store_materializations
+from monitoring_pipeline.orchestration.partitions import partitions_for
 from monitoring_pipeline.store import profiles
 from monitoring_pipeline.timegrid import TimeRange
 from monitoring_pipeline.workspace import Workspace
 
-VERDICTS_AT_ONCE = 1_000
-"""Buckets whose verdicts are counted in one query."""
+AT_ONCE = 500
+"""Partitions that are told in one batch: a second or two."""
 
 
 @contextmanager
@@ -46,46 +51,76 @@ def report_partitions(
     *,
     progress: Callable[[int, int], None] | None = None,
     stopped: Callable[[], bool] = lambda: False,
+    at_once: int = AT_ONCE,
 ) -> int:
     """Report profiled buckets of a window that Dagster does not know in their present version; returns how many.
 
-    Two events for each partition, `profiles` and `analyzer_results`, about 10 ms apiece on SQLite. Ends early, between
-    two partitions, once `stopped` says so.
+    Two events for each partition, `profiles` and `analyzer_results`, 3 ms together on SQLite. Ends early, between two
+    batches of `at_once` partitions, once `stopped` says so.
     """
     granularity = workspace.dataset(dataset_id).spec.granularity
     partitions = partitions_for(granularity, readiness.first_bucket(workspace, dataset_id))
-    keys = {name: asset_key(dataset_id, name) for name in ("profiles", "analyzer_results")}
-    known = instance.get_materialized_partitions(keys["analyzer_results"])
+    known = instance.get_materialized_partitions(asset_key(dataset_id, "analyzer_results"))
     todo = [
         batch
         for batch in profiles.batches(workspace.store, workspace.ref(dataset_id), window)
-        if batch.version > 1 or key_of(partitions, batch.bucket) not in known
+        if batch.version > 1 or partition_key(granularity, batch.bucket) not in known
     ]
-    for first in range(0, len(todo), VERDICTS_AT_ONCE):
-        part = todo[first : first + VERDICTS_AT_ONCE]
-        shown = overview.verdicts(workspace, dataset_id, [batch.bucket for batch in part])
-        verdicts = Counter(one.bucket for one in shown)
-        anomalies = Counter(one.bucket for one in shown if one.anomaly_count)
-        for place, batch in enumerate(part, start=first + 1):
-            if stopped():
-                return place - 1
-            key, tags = key_of(partitions, batch.bucket), {"dagster/data_version": batch.fingerprint[:63]}
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization(
-                    keys["profiles"],
-                    partition=key,
-                    metadata={"dagster/partition_row_count": batch.rows, "load": batch.version},
-                    tags=tags,
-                )
-            )
-            instance.report_runless_asset_event(
-                dg.AssetMaterialization(
-                    keys["analyzer_results"],
-                    partition=key,
-                    metadata={"verdicts": verdicts[batch.bucket], "anomalies": anomalies[batch.bucket]},
-                    tags=tags,
-                )
-            )
-            if progress is not None:
-                progress(place, len(todo))
-    return len(todo)
+    told = 0
+    while told < len(todo) and not stopped():
+        part = todo[told : told + at_once]
+        store_materializations(
+            instance, [*_profiled(workspace, dataset_id, part), *_analysed(workspace, dataset_id, part)]
+        )
+        told += len(part)
+        if progress is not None:
+            progress(told, len(todo))
+    for name in ("profiles", "analyzer_results"):
+        # Dagster works out a page's partition bars when somebody looks, from all events; now it only adds what is new.
+        instance.get_status_by_partition(asset_key(dataset_id, name), [], partitions)
+    return told
+
+
+def _profiled(
+    workspace: Workspace, dataset_id: str, part: Sequence[profiles.BatchRow]
+) -> Iterator[dg.AssetMaterialization]:
+    """Of each bucket its profile, with the numbers that are plotted over partitions."""
+    spec, links = workspace.dataset(dataset_id).spec, Links.of(workspace.settings)
+    plotted = overview.key_metrics(workspace, dataset_id, [batch.bucket for batch in part])
+    for batch in part:
+        yield dg.AssetMaterialization(
+            asset_key(dataset_id, "profiles"),
+            partition=partition_key(spec.granularity, batch.bucket),
+            metadata={
+                "dagster/partition_row_count": batch.rows,
+                **plotted.get(batch.bucket, {}),
+                "load": batch.version,
+                **metadata.links_of_profile(links, spec, batch.bucket),
+            },
+            tags=_version(batch),
+        )
+
+
+def _analysed(
+    workspace: Workspace, dataset_id: str, part: Sequence[profiles.BatchRow]
+) -> Iterator[dg.AssetMaterialization]:
+    """Of each bucket its verdicts, counted, and the worst."""
+    spec, links = workspace.dataset(dataset_id).spec, Links.of(workspace.settings)
+    by_bucket: defaultdict[datetime, list[AnalyzerResult]] = defaultdict(list)
+    for one in overview.verdicts(workspace, dataset_id, [batch.bucket for batch in part]):
+        by_bucket[one.bucket].append(one)
+    for batch in part:
+        yield dg.AssetMaterialization(
+            asset_key(dataset_id, "analyzer_results"),
+            partition=partition_key(spec.granularity, batch.bucket),
+            metadata={
+                **metadata.of_results(batch.bucket, by_bucket[batch.bucket]),
+                **metadata.links_of_results(links, spec, batch.bucket),
+            },
+            tags=_version(batch),
+        )
+
+
+def _version(batch: profiles.BatchRow) -> dict[str, str]:
+    """The tag by which Dagster tells one load of a partition from another."""
+    return {"dagster/data_version": batch.fingerprint[:63]}

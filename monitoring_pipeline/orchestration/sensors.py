@@ -17,7 +17,7 @@ from typing import Any
 
 import dagster as dg
 
-from monitoring_pipeline import overview, readiness
+from monitoring_pipeline import outgoing, overview, pipeline, readiness
 from monitoring_pipeline.errors import MonitoringError
 from monitoring_pipeline.lookout import Look, Lookout
 from monitoring_pipeline.orchestration.assets import DATASET_TAG, asset_key, job_name
@@ -35,6 +35,8 @@ REQUESTS_PER_TICK = 25
 ARRIVALS_PER_TICK = 200
 """Arrivals that are reported to Dagster in one tick, 13 ms each, the newest of a dataset first."""
 LINES_SHOWN = 50
+DELIVERY_SECONDS = 600
+"""After so long what still waits is asked for once more, in case the run that was to send it has died."""
 WORK_TAG = "monitoring/work"
 RANGE_TAGS = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 PARTITION_TAG = "dagster/partition"
@@ -98,6 +100,7 @@ class _Told:
 
     arrivals: dict[str, dict[datetime, str]] = field(default_factory=dict)
     stale: dict[str, Stale] = field(default_factory=dict)
+    undelivered: dict[str, list[str]] = field(default_factory=dict)
 
 
 def _tick(
@@ -137,7 +140,12 @@ def _tick(
         events += _arrivals(look.pending, start, told, at_most=ARRIVALS_PER_TICK - len(events))
         events += _staleness(context, look, told)
         waiting += [f"{dataset_id}: {line}" for line in look.pending.summary()]
-    requests += _delivery(workspace)
+        try:
+            pipeline.tell_what_is_due(workspace, dataset_id, look.pending)
+        except MonitoringError as error:
+            context.log.error(f"{dataset_id}: digests by the calendar: {error}")
+    requests += _delivery(context, workspace)
+    events += _undelivered(context, workspace, told, sorted(starts))
     skip = None if requests or events else _skipped(waiting)
     return dg.SensorResult(run_requests=requests, asset_events=events, skip_reason=skip, cursor=last)
 
@@ -223,11 +231,43 @@ def _staleness(context: dg.SensorEvaluationContext, look: Look, told: _Told) -> 
     )
 
 
-def _delivery(workspace: Workspace) -> Iterator[dg.RunRequest]:
+def _delivery(context: dg.SensorEvaluationContext, workspace: Workspace) -> Iterator[dg.RunRequest]:
+    """A run that sends what waits, or has become due without new data: nobody has acknowledged an incident, say."""
+    try:
+        outgoing.escalate(workspace)
+    except MonitoringError as error:
+        context.log.error(f"escalation: {error}")
     waiting = overview.outbox(workspace)
     if waiting:
-        key = hashlib.sha256("\n".join(waiting).encode()).hexdigest()[:16]
+        # A run that died without a note asks again under another key, after a while.
+        slot = int(workspace.now().timestamp() // DELIVERY_SECONDS)
+        key = hashlib.sha256("\n".join([str(slot), *waiting]).encode()).hexdigest()[:16]
         yield dg.RunRequest(job_name=DIGEST_JOB, run_key=f"{DIGEST_JOB}:{key}")
+
+
+def _undelivered(
+    context: dg.SensorEvaluationContext, workspace: Workspace, told: _Told, dataset_ids: Sequence[str]
+) -> Iterator[dg.AssetObservation]:
+    """Messages that no channel takes, as an observation whenever there are others than before."""
+    for dataset_id in dataset_ids:
+        lines = overview.undelivered(workspace, dataset_id, tried=True)
+        if lines == told.undelivered.get(dataset_id, []):
+            continue
+        told.undelivered[dataset_id] = lines
+        for line in lines:
+            context.log.warning(f"{dataset_id}: undelivered: {line}")
+        yield dg.AssetObservation(
+            asset_key(dataset_id, "analyzer_results"),
+            description="; ".join(lines) or "every message has been delivered",
+            metadata={
+                "undelivered": len(lines),
+                **(
+                    {"undelivered messages": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines))}
+                    if lines
+                    else {}
+                ),
+            },
+        )
 
 
 def _skipped(waiting: Sequence[str]) -> str:

@@ -23,14 +23,16 @@ from monitoring_pipeline.profiling.profile import (
     FREQUENT_ITEMS,
     HLL,
     KLL,
+    PRIVACY,
     SCALARS,
     ColumnProfile,
     merge_profiles,
+    merged_privacy,
 )
 from monitoring_pipeline.profiling.sketches import FrequentItems, Hll, Kll
 from monitoring_pipeline.profiling.sketches.kll import capacity
 
-_SKETCHES = frozenset({KLL, HLL, FREQUENT_ITEMS})
+_USUAL = frozenset({KLL, HLL, FREQUENT_ITEMS, PRIVACY})
 _COUNTS = [SCALARS.index(name) for name in COUNTS]
 _PLACE = {name: place for place, name in enumerate(SCALARS)}
 _RANKS = [int(name.rpartition("_")[2]) / 100 for name in DERIVED if name.startswith("quantile_")]
@@ -52,7 +54,7 @@ def merge_groups(
     bounds = [0, *ends.tolist()]
     spans = list(pairwise(bounds))
     usual = [
-        last - first > 1 and all(_SKETCHES.issuperset(one) for one in components[first:last])
+        last - first > 1 and all(_USUAL.issuperset(one) for one in components[first:last])
         for first, last in spans
     ]
     found: list[ColumnProfile | None] = [
@@ -100,6 +102,7 @@ class _Merged:
         self._kll = {at: _merged_kll(self._images(components, at, KLL)) for at in places}
         self._hll = {at: _merged_hll(self._images(components, at, HLL)) for at in places}
         self._items = _merged_items({at: self._images(components, at, FREQUENT_ITEMS) for at in places})
+        self._extra = {at: self._kept_back(numbers, components, at) for at in places}
 
     def profile(self, at: int) -> ColumnProfile:
         """The profile of one group."""
@@ -119,6 +122,7 @@ class _Merged:
             kll=None if kll is None else kll.to_image(),
             hll=None if hll is None else hll.to_image(),
             frequent_items=None if items is None else items.to_image(),
+            extra=self._extra[at],
         )
         # Handed over, so that nobody has to read the images again.
         vars(found)["derived"] = _derived(kll, hll, most=float(found.n - found.n_null))
@@ -127,6 +131,17 @@ class _Merged:
     def _images(self, components: Sequence[Mapping[str, bytes]], at: int, name: str) -> list[bytes]:
         first, last = self._spans[at]
         return [own[name] for own in components[first:last] if name in own]
+
+    def _kept_back(
+        self, numbers: NDArray[np.float64], components: Sequence[Mapping[str, bytes]], at: int
+    ) -> dict[str, bytes]:
+        first, last = self._spans[at]
+        parts = components[first:last]
+        if not any(PRIVACY in own for own in parts):
+            return {}
+        rows = np.nan_to_num(numbers[first:last, _PLACE["n"]]) > 0
+        seen = [own for own, some in zip(parts, rows.tolist(), strict=True) if some]
+        return merged_privacy(seen or parts)
 
 
 def _derived(kll: Kll | None, hll: Hll | None, *, most: float) -> tuple[float | None, ...]:

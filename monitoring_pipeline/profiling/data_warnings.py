@@ -84,6 +84,11 @@ def missing_segments(names: Collection[str]) -> DataWarning:
     return DataWarning("missing_column", "", told)
 
 
+def unknown_private(name: str) -> DataWarning:
+    """A column that `privacy` names and the data does not have."""
+    return DataWarning("missing_column", name, "privacy names it, and the data has no such column")
+
+
 def pack(warnings: Collection[DataWarning]) -> bytes:
     """As bytes, one after the other."""
     texts = (text for one in warnings for text in (one.kind, one.column, one.detail))

@@ -14,6 +14,7 @@ from monitoring_pipeline.config.dataset import ProfileSettings
 from monitoring_pipeline.profiling import data_warnings
 from monitoring_pipeline.profiling.data_warnings import DataWarning
 from monitoring_pipeline.profiling.performance import PERFORMANCE
+from monitoring_pipeline.profiling.privacy import Privacy
 from monitoring_pipeline.profiling.profile import ColumnProfile, DatasetProfile, merge_datasets
 from monitoring_pipeline.profiling.segmenting import OTHER
 from monitoring_pipeline.segments import segment_key, segment_tags
@@ -29,7 +30,8 @@ class ProfileMerger:
 
     `segments`: sets of columns; of each, and of all data, there is a profile at the end if the files can tell it.
     `exclude`: columns that are left out. Of `settings`, those that limit what is kept are heeded; how precise the
-    sketches are was decided where they were made. `positive`: the label that predictions are judged by.
+    sketches are was decided where they were made. `positive`: the label that predictions are judged by. `privacy`:
+    what must not be remembered of columns.
 
     Where some files have a segment of their own and others only finer ones, both add up; unless they tell of the
     same rows (all counts and extremes are equal), which then count once. Profiles without columns, as whylogs writes
@@ -43,11 +45,12 @@ class ProfileMerger:
         settings: ProfileSettings | None = None,
         exclude: Collection[str] = (),
         positive: str | None = None,
+        privacy: Privacy | None = None,
     ) -> None:
         self._wanted = dict.fromkeys(tuple(sorted(names)) for names in ((), *segments))
         self._settings = settings or ProfileSettings()
         self._exclude = frozenset(exclude)
-        self._positive = positive
+        self._positive, self._privacy = positive, privacy
         self._columns: dict[str, None] = {}
         self._left_out: dict[str, None] = {}
         self._held: dict[tuple[frozenset[Names], str], list[DatasetProfile]] = defaultdict(list)
@@ -85,6 +88,9 @@ class ProfileMerger:
             warned.add(data_warnings.too_many_columns(self._left_out, self._settings.max_columns))
         folded = _fold(merged, self._settings.max_segments)
         whole = _side_by_side(merged, self._positive)
+        if self._privacy is not None:
+            whole = _kept_back(whole, self._privacy)
+            warned |= self._privacy.unknown({*self._columns, *self._left_out, *self._exclude})
         return replace(whole, folded_segments=folded, recorded=tuple(sorted(warned)))
 
     def _kept(self, columns: Mapping[str, ColumnProfile]) -> dict[str, ColumnProfile]:
@@ -98,6 +104,20 @@ class ProfileMerger:
             column = columns[name]
             kept[name] = column if self._settings.frequent_items else replace(column, frequent_items=None)
         return kept
+
+
+def _kept_back(whole: DatasetProfile, privacy: Privacy) -> DatasetProfile:
+    columns = {
+        key: {name: privacy.column(name, column) for name, column in table.items()}
+        for key, table in whole.columns.items()
+    }
+    components = {
+        key: {**own, PERFORMANCE: privacy.performance(found).to_bytes()}
+        if (found := whole.performance(key)) is not None
+        else own
+        for key, own in whole.components.items()
+    }
+    return replace(whole, columns=columns, components=components)
 
 
 def rows_in(profile: DatasetProfile) -> int:

@@ -58,6 +58,9 @@ KLL, HLL, FREQUENT_ITEMS = "kll.v1", "hll.v1", "frequent_items.v1"
 LATE: Final = "late.v1"
 """Component without content, of a column that came with outcomes only and that the rows did not have."""
 
+PRIVACY: Final = "privacy.v1"
+"""Component of a column of which something was kept back: what was, as `profiling.privacy` spells it."""
+
 _KNOWN = frozenset({KLL, HLL, FREQUENT_ITEMS})
 
 _COLUMN_MAGIC, _DATASET_MAGIC, _SEGMENT_MAGIC = b"MPcp", b"MPdp", b"MPsp"
@@ -264,6 +267,7 @@ def merge_profiles(profiles: Iterable[ColumnProfile]) -> ColumnProfile:
     )
     extra = dict(seen[0].extra) if len(seen) == 1 else {}
     extra.pop(LATE, None)
+    extra |= merged_privacy(part.extra for part in seen or parts)
     if parts and all(part.late for part in seen or parts):
         extra[LATE] = b""
     return ColumnProfile(
@@ -278,6 +282,17 @@ def merge_profiles(profiles: Iterable[ColumnProfile]) -> ColumnProfile:
         frequent_items=None if items is None else items.to_image(),
         extra=extra,
     )
+
+
+def merged_privacy(parts: Iterable[Mapping[str, bytes]]) -> dict[str, bytes]:
+    """What was kept back of several profiles together, as a component: all that was, one by one; nothing of open ones.
+
+    Takes their components. A profile of which nothing was kept back counts as "open" beside others.
+    """
+    found = [one.get(PRIVACY) for one in parts]
+    if not any(found):
+        return {}
+    return {PRIVACY: b"\n".join(sorted({line for one in found for line in (one or b"open").split(b"\n")}))}
 
 
 def components_to_bytes(components: Mapping[str, bytes]) -> bytes:

@@ -20,6 +20,7 @@ from monitoring_pipeline.profiling.data_warnings import DataWarning
 from monitoring_pipeline.profiling.frames import Frame, Part
 from monitoring_pipeline.profiling.judging import Judge
 from monitoring_pipeline.profiling.performance import PERFORMANCE
+from monitoring_pipeline.profiling.privacy import Privacy
 from monitoring_pipeline.profiling.profile import ColumnProfile, DatasetProfile
 from monitoring_pipeline.profiling.segmenting import Assignment, Segmentation, Tags, read_tags
 from monitoring_pipeline.profiling.sketches import frequent_items
@@ -55,7 +56,8 @@ class Profiler:
     are processors, at most 4. It changes nothing but the time.
 
     `roles`: which columns are predictions and outcomes, so that the profile also tells how they compare. `late`: the
-    outcomes come in batches that add no rows, and are found by the id of the row.
+    outcomes come in batches that add no rows, and are found by the id of the row. `privacy`: what must not be
+    remembered of columns.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Profiler:
         workers: int | None = None,
         roles: ColumnRoles | None = None,
         late: bool = False,
+        privacy: Privacy | None = None,
     ) -> None:
         settings = settings or ProfileSettings()
         self._workers = min(os.cpu_count() or 1, 4) if workers is None else max(workers, 1)
@@ -78,6 +81,7 @@ class Profiler:
         names = dict.fromkeys(tuple(sorted(set(names))) for names in segments)
         self._segmentations = [Segmentation(columns, settings.max_segments) for columns in names if columns]
         self._exclude = frozenset(exclude)
+        self._privacy, self._late = privacy, late
         self._judge = Judge(roles, late=late) if roles is not None and roles.judged else None
         # What only finds the row or the segment of an outcome is not profiled twice.
         found_by = {roles.id} if late and roles is not None and roles.id else set[str]()
@@ -134,7 +138,10 @@ class Profiler:
         finished: dict[str, list[tuple[int, ColumnProfile]]] = {name: [] for name in self._columns}
 
         def finish_column(name: str) -> None:
-            finished[name].extend(self._columns[name].profiles())
+            profiles = self._columns[name].profiles()
+            if self._privacy is not None:
+                profiles = ((number, self._privacy.column(name, one)) for number, one in profiles)
+            finished[name].extend(profiles)
 
         many = len(keys) * len(finished) >= _WORTH_THREADS_AT_LAST
         side_by_side(finish_column, self._by_cost(finished), workers=self._workers if many else 1)
@@ -143,8 +150,12 @@ class Profiler:
                 columns[keys[number]][name] = one if name in self._of_rows else one.marked_late()
         folded = sum(segmentation.folded for segmentation in self._segmentations)
         judged = {} if self._judge is None else self._judge.finish()
+        if self._privacy is not None:
+            judged = {number: self._privacy.performance(one) for number, one in judged.items()}
         components = {keys[number]: {PERFORMANCE: one.to_bytes()} for number, one in judged.items()}
         warned = {*self._warned}
+        if self._privacy is not None and self._columns and not self._late:
+            warned |= self._privacy.unknown({*self._columns, *self._left_out, *self._exclude})
         if self._left_out:
             warned.add(data_warnings.too_many_columns(self._left_out, self._most_columns))
         recorded = tuple(sorted(warned))
@@ -195,6 +206,8 @@ class Profiler:
                 place = (
                     f"column {name!r} of type {part.array.type}, chunk {self._chunks} of {frame.rows:,} rows"
                 )
+                if self._privacy is not None:  # the error may quote values
+                    raise SourceError(f"{place}: cannot be profiled: {type(error).__name__}") from None
                 raise SourceError(f"{place}: cannot be profiled: {error}") from error
             if values.only_counted is not None:
                 self._warned.add(data_warnings.only_counted(name, values.only_counted))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from monitoring_pipeline import overview
 from monitoring_pipeline.config.document import MonitorDocument
@@ -12,6 +13,7 @@ from monitoring_pipeline.store.database import Store
 from monitoring_pipeline.store.datasets import DatasetRef
 from monitoring_pipeline.store.results import calculated
 from monitoring_pipeline.store.tallies import AnalyzerTally, analyzer_tallies
+from monitoring_pipeline.timegrid import from_micros
 from monitoring_pipeline.workspace import Workspace
 
 
@@ -37,6 +39,8 @@ class Coverage:
     watchers: tuple[Watcher, ...]
     waiting: tuple[str, ...]
     trouble: tuple[str, ...]
+    unjudged: tuple[datetime, ...] = ()
+    """Buckets of the period that an analyzer should have judged, and none has."""
 
     @property
     def verdicts(self) -> int:
@@ -67,12 +71,35 @@ class Coverage:
 def coverage_of(workspace: Workspace, document: MonitorDocument, buckets: Buckets) -> Coverage:
     """The analyzers of a dataset in the period, and the state of the dataset at this moment."""
     dataset_id = document.dataset_id
-    watchers = _watchers(workspace.store, workspace.ref(dataset_id), document, buckets)
+    ref = workspace.ref(dataset_id)
+    watchers = _watchers(workspace.store, ref, document, buckets)
+    unjudged = _unjudged(workspace.store, ref, document, buckets)
     try:
         status = overview.status(workspace, dataset_id)
     except MonitoringError as error:  # a source that cannot be reached must not keep people from the rest
-        return Coverage(watchers, (), (f"what is due cannot be told: {error}",))
-    return Coverage(watchers, (*status.todo, *status.waiting), (*status.trouble, *status.undelivered))
+        return Coverage(watchers, (), (f"what is due cannot be told: {error}",), unjudged)
+    return Coverage(
+        watchers, (*status.todo, *status.waiting), (*status.trouble, *status.undelivered), unjudged
+    )
+
+
+def _unjudged(
+    store: Store, ref: DatasetRef, document: MonitorDocument, buckets: Buckets
+) -> tuple[datetime, ...]:
+    if not len(buckets):
+        return ()
+    judged = {from_micros(bucket) for _, _, bucket in calculated(store, ref, buckets.window)}
+    granularity = buckets.granularity
+    return tuple(
+        bucket
+        for bucket in buckets.window.buckets(granularity)
+        if bucket not in judged
+        and any(
+            one.schedule is None or one.schedule.matches(bucket, granularity)
+            for one in document.analyzers
+            if not one.disabled
+        )
+    )
 
 
 def _watchers(

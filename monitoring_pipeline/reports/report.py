@@ -42,6 +42,8 @@ class Report:
     broken: int
     open_incidents: int
     resolved: int
+    told: tuple[tuple[str, str, tuple[str, ...]], ...] = ()
+    """Of each dataset its name, its headline and what changed most; names of columns stand in backticks."""
 
     @property
     def file_name(self) -> str:
@@ -92,6 +94,10 @@ def build_report(workspace: Workspace, period: Period, datasets: Sequence[str] |
         broken=len(broken),
         open_incidents=sum(len(story.open) for story in stories),
         resolved=sum(story.resolved for story in stories),
+        told=(
+            *((story.dataset_id, story.headline, story.changes[:_CHANGES]) for story in stories),
+            *((one.dataset_id, f"cannot be read: {name(one.error)}", ()) for one in broken),
+        ),
     )
 
 

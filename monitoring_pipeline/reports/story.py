@@ -23,6 +23,7 @@ from monitoring_pipeline.reports.performance import (
     watched_stories,
 )
 from monitoring_pipeline.reports.period import Buckets, Period
+from monitoring_pipeline.reports.told import Told, told_of
 from monitoring_pipeline.reports.volume import Volume, volume_of
 from monitoring_pipeline.store import datasets, work
 from monitoring_pipeline.store.tallies import (
@@ -59,6 +60,7 @@ class Story:
     anomalies: tuple[int, ...]
     """By bucket, (2 · n_buckets,), the period before first."""
     column_anomalies: Mapping[str, int]
+    told: Told
 
     @property
     def open(self) -> tuple[Incident, ...]:
@@ -161,6 +163,7 @@ def story_of(workspace: Workspace, dataset_id: str, period: Period) -> Story:
             anomalies_by_bucket(store, ref, buckets.with_before.window) if len(buckets) else {}, buckets
         ),
         column_anomalies=anomalies_by_column(store, ref, buckets.window) if len(buckets) else {},
+        told=told_of(store, ref, period.range),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from markupsafe import Markup
 
@@ -13,6 +14,7 @@ from monitoring_pipeline.alerting.figures import (
     figure,
     how_long,
     how_many,
+    moment,
     name,
 )
 from monitoring_pipeline.reports.cards import drift_card, incident_card, metric_card, volume_card
@@ -30,6 +32,7 @@ from monitoring_pipeline.reports.shown import Card, Row, Tile, known_figure, lag
 from monitoring_pipeline.reports.story import Story
 
 _WAITING = 8
+_BUCKETS_NAMED = 7
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,8 @@ class View:
     watchers: tuple[Row, ...]
     more_watchers: str
     state_lines: tuple[Markup, ...]
+    unjudged: str
+    told: tuple[Markup, ...]
     columns: tuple[Row, ...]
     more_columns: str
     column_count: str
@@ -115,6 +120,8 @@ def view_of(story: Story, detail: Detail, *, anchor: str) -> View:
         watchers=tuple(watcher_row(one, story) for one in worst_watchers(story)[: detail.lines]),
         more_watchers=_more(len(story.coverage.watchers) - detail.lines, "analyzer"),
         state_lines=_state_lines(story, most=min(max(detail.lines, 3), _WAITING)),
+        unjudged=_unjudged(story),
+        told=tuple(prose(line) for line in story.told.lines),
         columns=tuple(column_row(one, drift, story) for one, drift in columns[: detail.rows]),
         more_columns=_more(len(columns) - detail.rows, "column"),
         column_count=how_many(len(columns), "column"),
@@ -181,6 +188,32 @@ def _tiles(story: Story) -> Iterator[Tile]:
         f"{failures:,} could not be given",
         "bad" if not story.coverage.verdicts else "",
     )
+
+
+def _unjudged(story: Story) -> str:
+    """Which buckets nobody judged, and why as far as that is known."""
+    buckets = story.coverage.unjudged
+    if not buckets:
+        return ""
+    missing = {one for one in buckets if story.buckets.place(one) in story.volume.missing}
+    parts = [
+        f"{words} {_named([one for one in buckets if (one in missing) == without], story)}"
+        for words, without in (
+            ("without data:", True),
+            ("with data, not judged yet or not to be judged any more:", False),
+        )
+        if any((one in missing) == without for one in buckets)
+    ]
+    noun = story.buckets.noun
+    return (
+        f"{how_many(len(buckets), noun)} of {len(story.buckets):,} judged by no analyzer; {'; '.join(parts)}"
+    )
+
+
+def _named(buckets: Sequence[datetime], story: Story) -> str:
+    shown = ", ".join(moment(one, story.spec.granularity) for one in buckets[:_BUCKETS_NAMED])
+    left = len(buckets) - _BUCKETS_NAMED
+    return f"{shown} and {left:,} more" if left > 0 else shown
 
 
 def _state_lines(story: Story, *, most: int) -> tuple[Markup, ...]:

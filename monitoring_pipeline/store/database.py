@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
+from urllib.parse import quote as percent_encoded
 
 import sqlalchemy as sa
 from sqlalchemy import event, exc
@@ -65,23 +66,28 @@ class Store:
         with self._transaction(writes=False) as connection:
             yield connection
 
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Every error of the database inside becomes one StoreError that says what to do. The one place where it does."""
+        # The driver's own errors come from statements that go past SQLAlchemy, such as COPY.
+        driver_error = self.engine.dialect.loaded_dbapi.Error
+        try:
+            yield
+        except (exc.SQLAlchemyError, driver_error) as error:
+            raise StoreError(_explain(self.url, error)) from error
+
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
 
     @contextmanager
     def _transaction(self, *, writes: bool) -> Iterator[Connection]:
-        # The driver's own errors come from statements that go past SQLAlchemy, such as COPY.
-        driver_error = self.engine.dialect.loaded_dbapi.Error
-        try:
-            with self.engine.connect() as connection:
-                connection.execution_options(store_writes=writes)
-                if not writes and not self.is_sqlite:
-                    connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-                with connection.begin():
-                    yield connection
-        except (exc.SQLAlchemyError, driver_error) as error:
-            raise StoreError(_explain(self.url, error)) from error
+        with self.explained(), self.engine.connect() as connection:
+            connection.execution_options(store_writes=writes)
+            if not writes and not self.is_sqlite:
+                connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin():
+                yield connection
 
 
 def open_store(url: str, *, create: bool = True) -> Store:
@@ -300,28 +306,66 @@ def _version_message(url: URL, found: str) -> str:
     return f"{start}; install a newer monitoring-pipeline"
 
 
+_AGAIN = "then do the same again: what was not committed has left no trace"
 _CAUSES = (
-    (("disk is full", "no space left"), "its disk is full"),
-    (("readonly database", "read-only", "permission denied"), "it may not be written; check the permissions"),
+    (
+        ("disk is full", "no space left", "file too large", "disk quota"),
+        "its disk is full",
+        f"make room, {_AGAIN}",
+    ),
+    (
+        ("readonly database", "read-only", "permission denied"),
+        "it may not be written; check the permissions",
+        "",
+    ),
     (
         ("unable to open database file",),
         "the file cannot be opened; check that the folder exists and its permissions",
+        "",
     ),
-    (("database is locked",), "another process has kept it locked for too long"),
-    (("malformed", "not a database"), "the file is damaged or not a database"),
+    (("database is locked",), "another process has kept it locked for too long", f"wait for it, {_AGAIN}"),
+    (("malformed", "not a database"), "the file is damaged or not a database", "bring back a backup"),
+    (("disk i/o error",), "its disk cannot be read or written", f"check the disk and its room, {_AGAIN}"),
+    (("password authentication failed",), "it does not accept the user or the password", ""),
     (
-        ("connection failed", "connection refused", "server closed", "could not connect"),
+        (
+            *("server closed", "terminating connection", "connection reset", "broken pipe"),
+            *("consuming input failed", "eof detected", "connection has been closed", "connection is lost"),
+            *(
+                "lost synchronization",
+                "connection is closed",
+                "could not receive data",
+                "could not send data",
+            ),
+            *("connection already closed", "sending query failed", "unexpected eof", "connection not open"),
+        ),
+        "the connection was lost",
+        f"see that the database runs, {_AGAIN}",
+    ),
+    (
+        (
+            *("connection to server", "connection is bad", "connection failed", "connection refused"),
+            *("could not connect", "starting up", "shutting down"),
+            *("too many clients", "connection timeout", "not yet accepting", "recovery mode"),
+        ),
         "it cannot be reached",
+        f"see that the database runs and accepts connections, {_AGAIN}",
     ),
 )
+"""What messages of the databases say of a cause, the cause in our words, and what to do about it."""
 
 
 def _explain(url: URL, error: Exception) -> str:
-    detail = str(getattr(error, "orig", None) or error).strip()
-    if url.password:
-        detail = detail.replace(str(url.password), "***")
-    cause = next((text for signs, text in _CAUSES if any(sign in detail.lower() for sign in signs)), None)
-    return f"the store {_shown(url)} failed: {cause + ': ' if cause else ''}{detail}"
+    original = getattr(error, "orig", None) or error
+    detail = " ".join(str(original).split()) or type(original).__name__
+    for secret in {str(url.password), percent_encoded(str(url.password), safe="")} if url.password else ():
+        detail = detail.replace(secret, "***")
+    lost = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+    found = next((one for one in _CAUSES if any(sign in detail.lower() for sign in one[0])), None)
+    found = found or (_CAUSES[-2] if lost else ((), "", ""))
+    _, cause, advice = found
+    start = f"the store {_shown(url)} failed: {cause + ': ' if cause else ''}{detail}"
+    return f"{start}; {advice}" if advice else start
 
 
 def _shown(url: URL) -> str:

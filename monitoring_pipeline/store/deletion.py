@@ -180,7 +180,9 @@ class _Range:
         for table in (
             schema.feedback,
             schema.analyzer_result,
+            schema.incident_event,
             schema.incident,
+            schema.bad_bucket,
             schema.evaluation,
             schema.failed_work,
             schema.superseded_profile,
@@ -200,6 +202,9 @@ class _Range:
         if table is schema.feedback:
             judged = sa.select(result.c.analysis_id).where(*self._conditions(result))
             return mine, table.c.analysis_id.in_(judged)
+        if table is schema.incident_event:
+            gone = sa.select(schema.incident.c.incident_id).where(*self._conditions(schema.incident))
+            return mine, table.c.incident_id.in_(gone)
         if table is schema.incident:
             return mine, table.c.start_time < self.span.stop, table.c.end_time > self.span.start
         within = (mine, table.c.bucket >= self.span.start, table.c.bucket < self.span.stop)

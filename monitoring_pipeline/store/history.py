@@ -92,6 +92,7 @@ def _copy_dataset(source: Connection, target: Connection, ref: DatasetRef) -> No
         schema.column_name,
         schema.reference_profile,
         schema.entity_schema,
+        schema.bad_bucket,  # which of them were bad by then is for the reader to say
     ):
         owner = table.c.pk if table is schema.dataset else table.c.dataset
         _copy(source, target, table, sa.select(table).where(owner == ref.pk))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -19,6 +19,8 @@ Status = Literal["open", "resolved", "merged"]
 
 _table = schema.incident
 _NEEDED = ("id", "title", "severity", "status", "start", "end")
+_MOMENTS = ("opened", "updated", "resolved", "reopened_at", "acknowledged_at", "snoozed_until")
+_SAID = ("acknowledged_by", "assignee", "verdict", "quiet_severity", "muted")
 
 
 def save_incidents(
@@ -48,9 +50,12 @@ def incidents(
     window: TimeRange | None = None,
     limit: int | None = None,
 ) -> list[dict[str, object]]:
-    """Incidents as they were saved, newest start first, with `opened`, `updated` and `resolved` (ISO-8601 or None).
+    """Incidents as they were saved, newest start first, with what became of them and what people said of them.
 
-    `status` None means open and resolved; `window` those that overlap it.
+    Beside the content come the moments `opened`, `updated`, `resolved`, `reopened_at`, `acknowledged_at` and
+    `snoozed_until` (ISO-8601 or None), and `acknowledged_by`, `assignee`, `verdict` ("expected", "unhelpful" or None),
+    `quiet_severity` (the severity up to which nobody is told again) and `muted` (series of which nobody is told, as
+    [analyzer, column, segment]). `status` None means open and resolved; `window` those that overlap it.
     """
     with store.read() as connection:
         return incidents_in(connection, ref, status=status, window=window, limit=limit)
@@ -63,29 +68,23 @@ def incidents_in(
     status: Status | None = None,
     window: TimeRange | None = None,
     limit: int | None = None,
+    ids: Collection[str] | None = None,
 ) -> list[dict[str, object]]:
-    """`incidents` inside a transaction."""
+    """`incidents` inside a transaction; `ids` chooses some by name."""
     query = (
-        sa.select(_table.c.content, _table.c.status, _table.c.opened, _table.c.updated, _table.c.resolved)
+        sa.select(_table.c.content, _table.c.status, *(_table.c[name] for name in (*_MOMENTS, *_SAID)))
         .where(_table.c.dataset == ref.pk)
         .order_by(_table.c.start_time.desc(), _table.c.incident_id)
         .limit(limit)
     )
     query = query.where(_table.c.status != "merged" if status is None else _table.c.status == status)
+    if ids is not None:
+        query = query.where(_table.c.incident_id.in_(ids))
     if window is not None:
         query = query.where(
             _table.c.start_time < to_micros(window.end), _table.c.end_time > to_micros(window.start)
         )
-    return [
-        {
-            **content,
-            "status": state,
-            "opened": _iso(opened),
-            "updated": _iso(updated),
-            "resolved": _iso(resolved),
-        }
-        for content, state, opened, updated, resolved in connection.execute(query)
-    ]
+    return [_record(row._asdict()) for row in connection.execute(query)]
 
 
 def save_in(
@@ -95,8 +94,9 @@ def save_in(
     merged: Collection[str],
     *,
     now: datetime,
+    reopened: Collection[str] = (),
 ) -> None:
-    """`save_incidents` inside a transaction."""
+    """`save_incidents` inside a transaction. `reopened` are the ids of those that were over and have come back."""
     rows = [_row(ref, record, now=now) for record in records]
     if rows:
         statement = insert(connection, _table)
@@ -117,6 +117,12 @@ def save_in(
             where=sa.cast(_table.c.content, sa.Text()) != sa.cast(new.content, sa.Text()),
         )
         connection.execute(statement, rows)
+    if reopened:
+        connection.execute(
+            sa.update(_table)
+            .where(_table.c.dataset == ref.pk, _table.c.incident_id.in_(reopened))
+            .values(reopened_at=to_micros(now))
+        )
     if merged:
         connection.execute(
             sa.update(_table)
@@ -143,6 +149,12 @@ def _row(ref: DatasetRef, record: Mapping[str, object], *, now: datetime) -> dic
         "resolved": moment if record["status"] == "resolved" else None,
         "content": record,
     }
+
+
+def _record(row: Mapping[str, object]) -> dict[str, object]:
+    content = cast("Mapping[str, object]", row["content"])
+    moments = {name: _iso(cast("int | None", row[name])) for name in _MOMENTS}
+    return {**content, "status": row["status"], **moments, **{name: row[name] for name in _SAID}}
 
 
 def _iso(moment: int | None) -> str | None:

@@ -31,6 +31,7 @@ from monitoring_pipeline.store import schema
 from monitoring_pipeline.store.database import Store, insert_tuples
 from monitoring_pipeline.store.datasets import DatasetRef, lock_dataset, numbers
 from monitoring_pipeline.store.history import keep_superseded
+from monitoring_pipeline.store.responses import repaired_in
 from monitoring_pipeline.store.results import Resting, outdate, outdate_resting
 from monitoring_pipeline.store.rollups import mark_changed
 from monitoring_pipeline.store.schema import BASE_GRAIN, PROFILE_SCALARS
@@ -154,6 +155,8 @@ def write_batch(
             }
             changed = None if before is None else _changed(rows_before, rows_now)
             outdate(connection, ref, moment, version=version, changed=changed)
+            if before is not None and repaired_in(connection, ref, moment, now=now):
+                changed = None  # a bucket that was bad is back in the baselines, with all of its columns
             if changed is None or changed:
                 outdate_resting(connection, resting, changed=changed)
         return version

@@ -203,6 +203,25 @@ def results(
         return [dict(zip(RESULT_COLUMNS, row, strict=True)) for row in connection.execute(query)]
 
 
+def results_of(
+    store: Store, ref: DatasetRef, series: Collection[tuple[str, str, str]], *, window: TimeRange
+) -> list[dict[str, object]]:
+    """Current rows of some series (analyzer, column, segment) in a window, by bucket."""
+    if not series:
+        return []
+    known = [
+        sa.and_(_table.c.analyzer_id == analyzer, _table.c.column == column, _table.c.segment == segment)
+        for analyzer, column, segment in sorted(series)
+    ]
+    query = (
+        sa.select(*(_table.c[name] for name in RESULT_COLUMNS))
+        .where(_table.c.dataset == ref.pk, _table.c.state == CURRENT, *_within(window), sa.or_(*known))
+        .order_by(_table.c.bucket, _table.c.pk)
+    )
+    with store.read() as connection:
+        return [dict(zip(RESULT_COLUMNS, row, strict=True)) for row in connection.execute(query)]
+
+
 def calculated(store: Store, ref: DatasetRef, window: TimeRange | None = None) -> set[tuple[str, str, int]]:
     """What has been judged: (analyzer id, analyzer version, bucket in microseconds)."""
     table = schema.evaluation

@@ -321,6 +321,9 @@ def _remove_told(connection: Connection, ref: DatasetRef, until: datetime) -> tu
     )
     verdicts = connection.execute(sa.delete(result).where(*old)).rowcount
     digests = remove_digests(connection, list(connection.execute(_old_digests(ref, limit)).scalars()))
+    over = sa.select(schema.incident.c.incident_id).where(*_old_incidents(ref, limit))
+    event = schema.incident_event
+    connection.execute(sa.delete(event).where(event.c.dataset == ref.pk, event.c.incident_id.in_(over)))
     incidents = connection.execute(sa.delete(schema.incident).where(*_old_incidents(ref, limit))).rowcount
     return verdicts, digests, incidents
 

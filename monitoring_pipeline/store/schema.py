@@ -332,6 +332,13 @@ analyzer_result = sa.Table(
         sqlite_where=sa.text("stale = 1 AND state = 'current'"),
         postgresql_where=sa.text("stale AND state = 'current'"),
     ),
+    sa.Index(
+        "ix_analyzer_result_anomaly",
+        "dataset",
+        "bucket",
+        sqlite_where=sa.text("state = 'current' AND anomaly_count > 0"),
+        postgresql_where=sa.text("state = 'current' AND anomaly_count > 0"),
+    ),
 )
 
 evaluation = sa.Table(
@@ -380,7 +387,23 @@ digest = sa.Table(
     _count("severity", nullable=True),
     _time("created"),
     _json("content"),
+    sa.Column("kind", sa.Text(), nullable=False, server_default=sa.text("'digest'")),
     sa.UniqueConstraint("dataset", "dedup_key"),
+    sa.Index("ix_digest_run", "dataset", "run_id"),
+)
+
+digest_incident = sa.Table(
+    "digest_incident",
+    metadata,
+    sa.Column(
+        "digest", _Pk, sa.ForeignKey("digest.pk", ondelete="CASCADE"), primary_key=True, nullable=False
+    ),
+    _text("incident_id", primary_key=True),
+    _dataset(),
+    _time("until", nullable=True),
+    sa.Index("ix_digest_incident_incident", "dataset", "incident_id"),
+    comment="Which message speaks of which incident, and the incident's end then: later ones belong into its thread",
+    sqlite_with_rowid=False,
 )
 
 delivery = sa.Table(
@@ -400,6 +423,20 @@ delivery = sa.Table(
     sa.Index("ix_delivery_due", "state", "next_attempt"),
 )
 
+channel_state = sa.Table(
+    "channel_state",
+    metadata,
+    _text("channel", primary_key=True),
+    _time("failing_since", nullable=True),
+    _count("failures"),
+    _time("rested_at", nullable=True),
+    _time("rests_until", nullable=True),
+    _text("error", nullable=True),
+    _text("outage", nullable=True),
+    comment="Channels that have refused messages: since when, until when they are left alone, and the key of the message that told of it",
+    sqlite_with_rowid=False,
+)
+
 incident = sa.Table(
     "incident",
     metadata,
@@ -414,6 +451,76 @@ incident = sa.Table(
     _time("updated"),
     _time("resolved", nullable=True),
     _json("content"),
+    _time("reopened_at", nullable=True),
+    _time("acknowledged_at", nullable=True),
+    _text("acknowledged_by", nullable=True),
+    _text("assignee", nullable=True),
+    _time("snoozed_until", nullable=True),
+    _text("verdict", nullable=True),
+    _count("quiet_severity", nullable=True),
+    sa.Column("muted", sa.JSON(none_as_null=True), nullable=True),
+    sa.Index("ix_incident_status", "status", "resolved"),
+)
+
+incident_event = sa.Table(
+    "incident_event",
+    metadata,
+    _pk(),
+    _dataset(),
+    _text("incident_id"),
+    _time("moment"),
+    _text("author"),
+    _text("action"),
+    _text("note", nullable=True),
+    _json("details"),
+    sa.Index("ix_incident_event_incident", "dataset", "incident_id"),
+    comment="What people did about incidents: who, when, what; never changed, only added to",
+)
+
+bad_bucket = sa.Table(
+    "bad_bucket",
+    metadata,
+    _pk(),
+    _dataset(),
+    _time("bucket"),
+    _text("incident_id"),
+    _time("since"),
+    _time("until", nullable=True),
+    sa.Index("ix_bad_bucket_bucket", "dataset", "bucket"),
+    comment="Buckets that a person called bad, from when until when: baselines leave them out for as long",
+)
+
+held_anomaly = sa.Table(
+    "held_anomaly",
+    metadata,
+    _dataset(primary_key=True),
+    _text("monitor_id", primary_key=True),
+    _text("analysis_id", primary_key=True),
+    _time("bucket"),
+    _time("found"),
+    comment="Anomalies that a monitor tells of when its schedule comes; gone once a digest holds them",
+    sqlite_with_rowid=False,
+)
+
+monitor_spoken = sa.Table(
+    "monitor_spoken",
+    metadata,
+    _dataset(primary_key=True),
+    _text("monitor_id", primary_key=True),
+    _time("moment"),
+    comment="The last moment of each monitor's schedule that has passed, whether there was anything to tell or not",
+    sqlite_with_rowid=False,
+)
+
+report_sent = sa.Table(
+    "report_sent",
+    metadata,
+    _text("report", primary_key=True),
+    _text("channel", primary_key=True),
+    _time("moment"),
+    _text("receipt"),
+    comment="Which report has gone to which channel, so that it does not go there twice",
+    sqlite_with_rowid=False,
 )
 
 feedback = sa.Table(

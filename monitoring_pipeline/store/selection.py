@@ -76,18 +76,24 @@ def profile_conditions(
 
 
 def key_conditions(
-    ref: DatasetRef, table: sa.Table, scope: Scope, span: range, listed: Collection[int] | None
+    ref: DatasetRef,
+    table: sa.Table,
+    scope: Scope,
+    span: range,
+    listed: Collection[int] | None,
+    *,
+    grain: str = BASE_GRAIN,
 ) -> list[sa.ColumnElement[bool]]:
     """The conditions of `profile_conditions`, where `listed` are the buckets that there are; None: too many.
 
     A database seeks by the later parts only where the earlier ones are given as values, so a question about less than
     everything names its buckets, and all segments when it asks for some columns.
     """
-    conditions = [table.c.dataset == ref.pk, table.c.grain == BASE_GRAIN]
+    conditions = [table.c.dataset == ref.pk, table.c.grain == grain]
     if listed is None:
         conditions += [table.c.bucket >= span.start, table.c.bucket < span.stop]
     else:
-        conditions.append(_one_of(table.c.bucket, listed))
+        conditions.append(one_of(table.c.bucket, listed))
     return [*conditions, *chosen(table, scope, name_segments=not scope.all_columns)]
 
 
@@ -110,15 +116,15 @@ def chosen(table: sa.Table, scope: Scope, *, name_segments: bool = False) -> lis
     """Conditions on segment and column; none on segments when all are asked for, unless `name_segments`."""
     conditions: list[sa.ColumnElement[bool]] = []
     if not scope.all_segments or name_segments:
-        conditions.append(_one_of(table.c.segment, scope.segments))
+        conditions.append(one_of(table.c.segment, scope.segments))
     if not scope.all_columns:
-        conditions.append(_one_of(table.c.column, scope.columns))
+        conditions.append(one_of(table.c.column, scope.columns))
     elif scope.dataset_column is not None:
         conditions.append(table.c.column != scope.dataset_column)
     return conditions
 
 
-def _one_of(column: sa.Column[int], values: Collection[int]) -> sa.ColumnElement[bool]:
+def one_of(column: sa.Column[int], values: Collection[int]) -> sa.ColumnElement[bool]:
     """`column IN (…)` with the numbers written out: no limit on bound variables applies."""
     listed = sa.bindparam(f"{column.name}s", sorted(values), expanding=True, literal_execute=True)
     return column.in_(listed)

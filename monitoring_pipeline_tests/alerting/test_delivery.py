@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,9 @@ import sqlalchemy as sa
 from pydantic import SecretStr
 
 from monitoring_pipeline.alerting.channels import ConsoleChannel, SlackChannel
-from monitoring_pipeline.alerting.delivery import GIVE_UP_AFTER, address, channels_of, deliver
+from monitoring_pipeline.alerting.delivery import FEWEST_ATTEMPTS, GIVE_UP_AFTER, LONGEST_RETRY, deliver
 from monitoring_pipeline.alerting.digests import Digest, build_digests
+from monitoring_pipeline.alerting.routes import address, channels_of
 from monitoring_pipeline.analysis.result import AnalyzerResult
 from monitoring_pipeline.config.document import MonitorDocument
 from monitoring_pipeline.errors import DeliveryError
@@ -22,7 +25,7 @@ from monitoring_pipeline.store import digests as outbox
 from monitoring_pipeline.store import schema
 from monitoring_pipeline.store.database import Store, open_store
 from monitoring_pipeline.store.datasets import DatasetRef, register_dataset
-from monitoring_pipeline_tests.alerting.builders import NOW, RUN, document, monitor, result
+from monitoring_pipeline_tests.alerting.builders import NOW, RUN, day, document, monitor, result
 from monitoring_pipeline_tests.alerting.fake_slack import TOKEN, Answer, FakeSlack
 
 MINUTE = timedelta(minutes=1)
@@ -36,8 +39,10 @@ class Recorder:
         self.name = name
         self.sent: list[Digest] = []
         self.failures: list[Exception] = []
+        self.thread: str | None = None
 
-    def send(self, digest: Digest) -> str:
+    def send(self, digest: Digest, *, thread: str | None = None) -> str:
+        self.thread = thread
         if self.failures:
             raise self.failures.pop(0)
         self.sent.append(digest)
@@ -143,11 +148,29 @@ def test_a_permanent_failure_is_given_up_and_stays_on_record(
     assert "invalid_auth" in str(lost.error)
 
 
-def test_what_is_not_news_any_more_is_given_up(store: Store, ref: DatasetRef) -> None:
+def test_what_is_not_news_any_more_is_given_up_after_some_attempts(store: Store, ref: DatasetRef) -> None:
+    record(store, ref)
+    slack = Recorder()
+    slack.failures = [DeliveryError("not available") for _ in range(FEWEST_ATTEMPTS)]
+    reports = [
+        deliver(store, {"slack": slack}, now=NOW + GIVE_UP_AFTER + hours * LONGEST_RETRY)
+        for hours in range(FEWEST_ATTEMPTS)
+    ]
+    assert [report.failed for report in reports] == [0] * (FEWEST_ATTEMPTS - 1) + [1]
+
+
+def test_a_clock_that_jumps_ahead_for_a_moment_loses_nothing(store: Store, ref: DatasetRef) -> None:
     record(store, ref)
     slack = Recorder()
     slack.failures = [DeliveryError("not available")]
-    assert deliver(store, {"slack": slack}, now=NOW + GIVE_UP_AFTER).failed == 1
+    assert deliver(store, {"slack": slack}, now=NOW + timedelta(days=400)).failed == 0
+    assert deliver(store, {"slack": slack}, now=NOW + MINUTE).delivered == 1
+
+
+def test_a_claim_from_a_clock_that_was_ahead_holds_nobody_up(store: Store, ref: DatasetRef) -> None:
+    record(store, ref)
+    assert outbox.pending_deliveries(store, NOW + timedelta(days=400), channels=["slack"])
+    assert deliver(store, {"slack": Recorder()}, now=NOW + MINUTE).delivered == 1
 
 
 def test_a_broken_channel_holds_nobody_up(store: Store, ref: DatasetRef) -> None:
@@ -183,8 +206,8 @@ def test_a_sender_that_dies_is_replaced(store: Store, ref: DatasetRef) -> None:
     record(store, ref)
 
     class Dying(Recorder):
-        def send(self, digest: Digest) -> str:
-            raise KeyboardInterrupt(digest.dedup_key)
+        def send(self, digest: Digest, *, thread: str | None = None) -> str:
+            raise KeyboardInterrupt(digest.dedup_key, thread)
 
     with pytest.raises(KeyboardInterrupt):
         deliver(store, {"slack": Dying()}, now=NOW)
@@ -220,3 +243,129 @@ def test_an_action_that_leads_nowhere_is_reported_and_the_others_are_told() -> N
         "monitor null-ratio-monitor: the address in its slack action is not used; set it up"
     )
     assert "hush7" not in inline
+
+
+def bot(slack: FakeSlack) -> SlackChannel:
+    return SlackChannel(token=SecretStr(TOKEN), base_url=slack.api_url, timeout=1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state"),
+    [
+        (Answer(400, "invalid_payload"), "failed"),
+        (Answer(403, "action_prohibited"), "failed"),
+        (Answer(200, '{"ok": false, "error": "channel_not_found"}'), "failed"),
+        (Answer(429, headers={"Retry-After": "1"}), "pending"),
+        (Answer(500, "oops"), "pending"),
+        (Answer(200, "<html>all is well</html>"), "pending"),
+        (Answer(200, '{"ok": true', {"Content-Type": "application/json"}), "pending"),
+        (Answer(drop=True), "pending"),
+    ],
+    ids=["400", "403", "200-refused", "429", "500", "200-lie", "200-half", "close"],
+)
+def test_whatever_slack_answers_the_next_message_gets_through(
+    store: Store, ref: DatasetRef, slack: FakeSlack, answer: Answer, state: str
+) -> None:
+    record(store, ref)
+    slack.will_answer(answer)
+    deliver(store, {"slack": bot(slack)}, now=NOW)
+    assert states(store)["slack"] == state
+    record(store, ref, result("age"))
+    deliver(store, {"slack": bot(slack)}, now=NOW + MINUTE)
+    assert [one.state for one in outbox.undelivered(store) if one.channel == "slack"] == ["failed"] * (
+        state == "failed"
+    )
+    assert len(slack.requests) == (2 if state == "failed" else 3)
+
+
+def test_a_channel_that_hangs_costs_one_time_limit_and_the_others_nothing(
+    store: Store, ref: DatasetRef
+) -> None:
+    for name in ("income", "age", "region"):
+        record(store, ref, result(name))
+    free, other, asked = threading.Event(), Recorder("console"), list[str]()
+
+    class Hanging(Recorder):
+        def send(self, digest: Digest, *, thread: str | None = None) -> str:
+            asked.append(digest.dedup_key)
+            free.wait(300)
+            return super().send(digest, thread=thread)
+
+    report = deliver(store, {"slack": Hanging(), "console": other}, now=NOW, send_seconds=0.2)
+    free.set()
+    assert (report.delivered, report.waiting) == (3, 3)
+    assert report.problems == ("slack: lead-scoring: no answer within 0.2 s",)
+    assert len(asked) == 1
+
+
+def test_all_messages_of_a_channel_wait_for_as_long_as_it_asks(store: Store, ref: DatasetRef) -> None:
+    record(store, ref, result("income"))
+    record(store, ref, result("age"))
+    slack = Recorder()
+    slack.failures = [DeliveryError("slow down", retry_after=1800)]
+    deliver(store, {"slack": slack}, now=NOW)
+    record(store, ref, result("region"), now=NOW + MINUTE)
+    assert deliver(store, {"slack": slack}, now=NOW + timedelta(seconds=1799)).delivered == 0
+    assert outbox.due_deliveries(store, NOW + timedelta(seconds=1799)) == [
+        (pk, 0) for pk in console_deliveries(store)
+    ]
+    assert deliver(store, {"slack": slack}, now=NOW + timedelta(seconds=1800)).delivered == 3
+
+
+def console_deliveries(store: Store) -> list[int]:
+    return [one.pk for one in outbox.undelivered(store) if one.channel == "console"]
+
+
+def test_a_channel_that_refuses_everything_loses_two_messages_and_the_others_wait_until_it_is_mended(
+    store: Store, ref: DatasetRef
+) -> None:
+    for number in range(6):
+        record(store, ref, result(f"column_{number}"))
+    slack = Recorder()
+    slack.failures = [DeliveryError("invalid_auth", permanent=True) for _ in range(5)]
+    moment, given_up = NOW, 0
+    while slack.failures:
+        given_up += deliver(store, {"slack": slack}, now=moment).failed
+        moment += timedelta(hours=1)
+    assert given_up == 2
+    assert deliver(store, {"slack": slack}, now=moment).delivered == 4
+    assert outbox.try_again(store, now=moment) == 2
+    assert deliver(store, {"slack": slack}, now=moment).delivered == 2
+    assert len({one.dedup_key for one in slack.sent}) == 6
+
+
+def test_a_late_mark_does_not_take_the_claim_of_another_sender(store: Store, ref: DatasetRef) -> None:
+    record(store, ref)
+    (first,) = outbox.pending_deliveries(store, NOW, channels=["slack"])
+    later = NOW + outbox.LEASE
+    assert outbox.pending_deliveries(store, later, channels=["slack"])
+    outbox.mark_failed(store, first.pk, error="late", retry_at=later, claim=first.claimed_until)
+    assert outbox.pending_deliveries(store, later, channels=["slack"]) == []
+
+
+class Threaded(Recorder):
+    """A channel with threads."""
+
+    threads = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[tuple[str, str | None]] = []
+
+    def send(self, digest: Digest, *, thread: str | None = None) -> str:
+        self.said.append((digest.monitor_id, thread))
+        return super().send(digest, thread=thread)
+
+
+def test_what_follows_on_an_incident_goes_into_its_thread_unless_it_is_worse(
+    store: Store, ref: DatasetRef
+) -> None:
+    grave = document(monitor("grave-monitor", severity=1))
+    slack = Threaded()
+    for number, made in enumerate((DOCUMENT, DOCUMENT, grave, grave)):
+        (digest,) = digests(result(bucket=day(number)), made=made)
+        incident = replace(digest.incidents[0], id="incident-1")
+        told = replace(digest, incidents=(incident,))
+        outbox.record_digest(store, ref, told.to_json(), ["slack"], NOW)
+        deliver(store, {"slack": slack}, now=NOW + number * MINUTE)
+    assert [thread for _, thread in slack.said] == [None, "receipt-1", None, "receipt-1"]

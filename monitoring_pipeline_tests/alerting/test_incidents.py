@@ -47,6 +47,16 @@ def test_different_columns_are_different_incidents() -> None:
     assert len(group_incidents([result("income"), result("age")])) == 2
 
 
+def test_many_columns_that_change_in_the_same_way_at_once_are_one_incident() -> None:
+    nulls = [result(name) for name in ("income", "age", "region")]
+    (one,) = group_incidents(nulls)
+    assert one.title == "`age`, `income` and 1 more: nulls up"
+    fewer = [result("plan", metric_value=0.0, calculated_lower=0.1), result("city", day(1))]
+    assert sorted(len(found.columns) for found in group_incidents([*nulls, *fewer])) == [1, 1, 3]
+    elsewhere = [result("income"), result("age"), result("region", segment=EU)]
+    assert len(group_incidents(elsewhere)) == 3
+
+
 def test_different_metrics_of_a_column_are_one_incident() -> None:
     assert len(group_incidents([result(), result(metric="mean", analyzer="mean-analyzer")])) == 1
 
@@ -56,7 +66,13 @@ def test_two_days_apart_is_an_echo_for_one_analyzer_only() -> None:
     apart = [result(bucket=day(0)), result(bucket=day(2), analyzer="mean-analyzer", metric="mean")]
     assert len(group_incidents(echo)) == 1
     assert len(group_incidents(apart)) == 2
-    assert len(group_incidents([result(bucket=day(0)), result(bucket=day(3))])) == 2
+
+
+def test_what_comes_back_within_a_week_is_the_same_incident_and_says_when_it_came_back() -> None:
+    (echo,) = group_incidents([result(bucket=day(0)), result(bucket=day(2))])
+    (back,) = group_incidents([result(bucket=day(0)), result(bucket=day(2)), result(bucket=day(9))])
+    assert (echo.returned, back.returned) == (None, day(9))
+    assert len(group_incidents([result(bucket=day(0)), result(bucket=day(8))])) == 2
 
 
 def test_a_fall_of_rows_explains_the_counts_of_columns_but_not_their_nulls() -> None:
@@ -148,8 +164,8 @@ def test_an_ongoing_incident_is_extended_and_not_doubled() -> None:
 
 
 def test_incidents_that_turn_out_to_be_one_keep_the_first_name() -> None:
-    known = group_incidents([result(bucket=day(0)), result(bucket=day(4))])
-    (merged,) = group_incidents([result(bucket=day(2))], known)
+    known = group_incidents([result(bucket=day(0)), result(bucket=day(14))])
+    (merged,) = group_incidents([result(bucket=day(7))], known)
     first, second = sorted(known, key=lambda one: one.start)
     assert (merged.id, merged.absorbed, merged.anomaly_count) == (first.id, (second.id,), 3)
 
@@ -246,9 +262,9 @@ def test_incidents_are_kept_by_the_store_and_taken_up_again(tmp_path: Path) -> N
     def known() -> list[Incident]:
         return [Incident.from_json(record) for record in stored_incidents(store, ref)]
 
-    save(group_incidents([result(bucket=day(0)), result(bucket=day(4))]))
+    save(group_incidents([result(bucket=day(0)), result(bucket=day(14))]))
     assert len(known()) == 2
-    save(group_incidents([result(bucket=day(2))], known()))
+    save(group_incidents([result(bucket=day(7))], known()))
     (one,) = known()
-    assert (one.start, one.end, one.anomaly_count) == (day(0), day(5), 3)
+    assert (one.start, one.end, one.anomaly_count) == (day(0), day(15), 3)
     store.close()

@@ -74,7 +74,7 @@ def test_a_single_anomaly_is_said_in_one_sentence_and_no_tables() -> None:
 
 
 def test_what_is_left_out_is_counted() -> None:
-    text = render_text(digest_of([f"c{number}" for number in range(30)], [""]))
+    text = render_text(digest_of([f"c{number}" for number in range(30)], [""], days=100))
     assert "… and 22 more incidents" in text
     assert "… and 22 more columns" in text
 

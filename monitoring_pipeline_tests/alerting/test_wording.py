@@ -39,7 +39,7 @@ def test_diff_in_percent_names_both_values_and_the_change() -> None:
             expected_baseline_count=7,
         )
     )
-    assert said == "`income` mean 54,200, 30.9 % above 41,400 (baseline of 7 days), allowed ±10 %"
+    assert said == "`income` mean 41,400 → 54,200 (+30.9 %), allowed ±10 % (baseline of 7 days)"
 
 
 def test_diff_of_one_side_reads_the_baseline_back_from_its_bound() -> None:
@@ -59,7 +59,7 @@ def test_diff_of_one_side_reads_the_baseline_back_from_its_bound() -> None:
     )
     assert (
         said
-        == "`income` nulls 10 %, 7 percentage points above 3 % (baseline of 7 days), allowed +5 percentage points"
+        == "`income` nulls 3 % → 10 % (+7 percentage points), allowed +5 percentage points (baseline of 7 days)"
     )
 
 
@@ -78,7 +78,7 @@ def test_diff_prefers_the_baseline_value_that_was_recorded() -> None:
             expected_baseline_count=1,
         )
     )
-    assert said == "`income` mean 5, up from 0 (baseline of 1 day), allowed ±20 %"
+    assert said == "`income` mean 0 → 5, allowed ±20 % (baseline of 1 day)"
 
 
 def test_drift_names_the_distance_and_its_threshold() -> None:

@@ -192,9 +192,11 @@ def test_presets_are_added_once_and_clashes_are_refused(tmp_path: Path) -> None:
     assert "added monitor row-count-monitor-strict" in twice
     written = json.loads(file_of(home).read_text())
     assert written["monitors"][1]["actions"] == [{"type": "global", "target": "slack"}]
-    assert written["monitors"][2]["analyzerIds"] == ["row-count-analyzer-strict"]
+    strict = ["row-count-analyzer-strict", "few-rows-again-analyzer-strict"]
+    assert sorted(written["monitors"][2]["analyzerIds"], reverse=True) == strict
 
-    written["analyzers"][2]["config"] = {"type": "fixed", "metric": "shape_row_count", "lower": 1}
+    (analyzer,) = (one for one in written["analyzers"] if one["id"] == "row-count-analyzer")
+    analyzer["config"] = {"type": "fixed", "metric": "shape_row_count", "lower": 1}
     file_of(home).write_text(json.dumps(written))
     refused = monitor(home, "presets", "add", "orders", "row-count")
     assert refused.exit_code == 2

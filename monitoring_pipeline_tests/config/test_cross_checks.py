@@ -254,7 +254,10 @@ def test_a_cron_expression_that_never_picks_a_bucket(cron: str, granularity: str
 def test_cron_expressions_of_baselines_and_monitors_are_checked_too():
     never = {"type": "cron", "cron": "0 6 * * *"}
     config = {"type": "stddev", "metric": "mean", "baseline": {**TRAILING, "exclusionSchedule": never}}
-    given = document([analyzer(config=config)], [monitor(schedule=never)])
+    no_day = {"type": "cron", "cron": "0 6 31 2 *"}  # monitors speak at any moment that there is
+    given = document(
+        [analyzer(config=config)], [monitor(schedule=no_day), monitor(id="at-six", schedule=never)]
+    )
     assert list(warnings_of(given)) == [
         "$.analyzers[0].config.baseline.exclusionSchedule.cron",
         "$.monitors[0].schedule.cron",

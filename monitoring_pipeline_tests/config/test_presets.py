@@ -91,6 +91,24 @@ def test_few_rows_make_wider_thresholds() -> None:
     assert few["number-drift-analyzer"] > many["number-drift-analyzer"]
 
 
+def test_weak_evidence_needs_more_than_one_bucket_or_more_than_a_little() -> None:
+    def config(analyzer_id: str, rows: float = 2_000) -> dict[str, object]:
+        made = document(replace(VISITS, rows_per_bucket=rows)).to_json()["analyzers"]
+        return next(a["config"] for a in made if a["id"] == analyzer_id)
+
+    assert config("never-negative-analyzer")["nConsecutive"] == 2
+    assert config("few-rows-again-analyzer") == {
+        "type": "fixed",
+        "metric": "shape_row_count",
+        "lower": 1_000,
+        "nConsecutive": 2,
+    }
+    assert config("average-value-analyzer")["params"] == {"leastChange": "0.05"}
+    # four of 333 rows, but half a percent of many
+    assert [config("first-nulls-analyzer", rows)["maxUpperThreshold"] for rows in (333, 1e6)] == [3, 5_000]
+    assert columns_of(document(), "first-nulls-analyzer") == ["at", "region", "pages", "balance", "zip_code"]
+
+
 def test_a_dataset_that_has_ended_is_not_missing_every_day() -> None:
     ended = document(replace(VISITS, end=NOW - timedelta(days=300)))
     assert "missing-data-monitor" not in {monitor.id for monitor in ended.monitors}

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from monitoring_pipeline.alerting.anomalies import Anomaly
-from monitoring_pipeline.alerting.delivery import channels_of
 from monitoring_pipeline.alerting.digests import Digest, build_digests
 from monitoring_pipeline.alerting.filters import accepts, accepts_all, in_time, rank
 from monitoring_pipeline.alerting.messages import issues, severity_word
+from monitoring_pipeline.alerting.routes import channels_of
 from monitoring_pipeline.analysis.advice import advise
 from monitoring_pipeline.analysis.result import AnalyzerResult, analysis_id
 from monitoring_pipeline.config import Monitor, MonitorDocument, WeightConfig, parse_monitor

@@ -25,7 +25,10 @@ MOMENTS = {
 }  # fmt: skip
 """Columns that say when something was done."""
 
-WHETHER = {"told_at", "claimed_until", "delivered_at", "resolved"}
+WHETHER = {
+    "told_at", "claimed_until", "delivered_at", "resolved", "reopened_at", "acknowledged_at", "snoozed_until",
+    "failing_since", "rested_at", "rests_until",
+}  # fmt: skip
 """Moments of which only matters whether there is one."""
 
 NUMBERS = {"pk", "revision", "result_id"}

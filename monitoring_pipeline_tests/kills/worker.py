@@ -121,8 +121,8 @@ class Points:
         """From now on, in this process."""
         send = SlackChannel.send
 
-        def sent(channel: SlackChannel, digest: Digest) -> str:
-            receipt = send(channel, digest)
+        def sent(channel: SlackChannel, digest: Digest, *, thread: str | None = None) -> str:
+            receipt = send(channel, digest, thread=thread)
             self._reached()
             return receipt
 

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,23 +74,34 @@ class Webserver:
 @pytest.fixture
 def webserver(tmp_path: Path) -> Iterator[Webserver]:
     make_workspace(tmp_path / "data", days=3)
+    with dagster_dev(tmp_path) as server:
+        yield server
+
+
+@contextmanager
+def dagster_dev(folder: Path, **environment: str) -> Iterator[Webserver]:
+    """`dagster dev` in a folder with a workspace in data/, until the end of the context."""
     for name in ("dagster.yaml", "workspace.yaml"):
-        shutil.copy(REPOSITORY / name, tmp_path)
+        shutil.copy(REPOSITORY / name, folder)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = (tmp_path / "dagster.log").open("wb")
+    log = (folder / "dagster.log").open("wb")
     process = subprocess.Popen(
         [Path(sys.executable).parent / "dagster", "dev", "--host", "127.0.0.1", "--port", str(port)],
-        cwd=tmp_path,
-        env={**{k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"}, "PYTHONPATH": str(REPOSITORY)},
+        cwd=folder,
+        env={
+            **{k: v for k, v in os.environ.items() if k != "DAGSTER_HOME"},
+            "PYTHONPATH": str(REPOSITORY),
+            **environment,
+        },
         stdout=log,
         stderr=subprocess.STDOUT,
         start_new_session=True,
     )
     server = Webserver(port)
     try:
-        wait_for(server.is_up, seconds=120, process=process, log=tmp_path / "dagster.log")
+        wait_for(server.is_up, seconds=120, process=process, log=folder / "dagster.log")
         yield server
     finally:
         os.killpg(process.pid, signal.SIGINT)

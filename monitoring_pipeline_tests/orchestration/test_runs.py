@@ -118,7 +118,27 @@ def test_a_partition_shows_what_was_found(house: House) -> None:
     shown = {record.partition_key: record.asset_materialization.metadata for record in records}  # pyright: ignore[reportOptionalMemberAccess]
     assert shown["2026-03-16"]["anomalies"].value == 1
     assert "rows" in str(shown["2026-03-16"]["worst"].value)
-    assert shown["2026-03-10"]["anomalies"].value == 0
+    page = "http://localhost:3000/assets/orders"
+    assert shown["2026-03-16"]["profile"].value == f"{page}/profiles?view=partitions&partition=2026-03-16"
+    assert shown["2026-03-16"]["checks"].value == f"{page}/analyzer_results?view=checks"
+    assert "dashboard" not in shown["2026-03-16"]
+    assert f"{page}/analyzer_results?view=partitions&partition=2026-03-18)" in str(
+        shown["2026-03-16"]["digest"].value
+    )
+
+
+def test_metadata_leads_to_the_dashboard_that_the_settings_name(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONITORING_DASHBOARD_URL", "https://board.example")
+    house.until_quiet()
+
+    for key in (PROFILES, RESULTS):
+        [record] = house.instance.fetch_materializations(key, limit=1).records
+        assert record.asset_materialization is not None
+        assert str(record.asset_materialization.metadata["dashboard"].value).startswith(
+            "https://board.example/?"
+        )
 
 
 def test_numbers_that_say_most_are_plotted_over_partitions(house: House) -> None:

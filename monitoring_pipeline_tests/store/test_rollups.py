@@ -20,7 +20,7 @@ from monitoring_pipeline.profiling.profile import (
 )
 from monitoring_pipeline.profiling.profiler import profile
 from monitoring_pipeline.store import blocks, rollups, schema
-from monitoring_pipeline.store.database import Store, open_store, upgrade
+from monitoring_pipeline.store.database import Store, open_store
 from monitoring_pipeline.store.datasets import DatasetRef, numbers, register_dataset
 from monitoring_pipeline.store.profiles import batches, bucket_profiles, series
 from monitoring_pipeline.store.rollups import Block, clean_blocks, levels, roll_up
@@ -243,24 +243,6 @@ def test_a_write_in_the_middle_of_a_merge_wins(
     roll_up(store, ref, DAILY, now=START + 7 * DAY)
     parts = [late, *(profile(some_table(day)) for day in range(1, 7))]
     _expect(_block(store, ref, "week", START), parts)
-
-
-def test_what_an_older_release_has_written_is_rolled_up(database_url: str) -> None:
-    store = open_store(database_url)
-    ref = register_dataset(store, "org-0", "d")
-    parts = [profile(some_table(day)) for day in range(7)]
-    for day, part in enumerate(parts):
-        write(store, ref, START + day * DAY, part)
-    with store.begin() as connection:  # as release 0003 left it
-        for table in (schema.changed_bucket, schema.rollup, schema.forgotten_bucket):
-            table.drop(connection)
-        connection.execute(sa.text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0003'"))  # noqa: S608
-    store.close()
-    assert upgrade(database_url) == schema.SCHEMA_VERSION
-    store = open_store(database_url)
-    assert roll_up(store, ref, DAILY, now=LATER).made == (Block("week", START), Block("month", START - DAY))
-    _expect(_block(store, ref, "week", START), parts)
-    store.close()
 
 
 def test_slices_of_any_size_give_the_same_block(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import http.client
 import logging
+import math
 import re
 from collections.abc import Mapping
 from typing import Self
@@ -17,8 +18,10 @@ from urllib.error import URLError
 
 from pydantic import SecretStr
 
+from monitoring_pipeline.alerting.channels.limits import TooSlowError, within
 from monitoring_pipeline.alerting.digests import Digest
-from monitoring_pipeline.alerting.formats.slack_blocks import SlackBlock, fallback_text, render_slack
+from monitoring_pipeline.alerting.formats.slack_blocks import SlackBlock, blocks_of, fallback_of
+from monitoring_pipeline.alerting.messages import Message, message_of
 from monitoring_pipeline.errors import DeliveryError
 from monitoring_pipeline.settings import Settings
 
@@ -41,18 +44,28 @@ _TRANSIENT = {
 """Slack's error codes that may go away by themselves; all others need somebody to act."""
 
 _HINTS = {
-    "invalid_auth": "check MONITORING_SLACK_TOKEN",
-    "not_authed": "check MONITORING_SLACK_TOKEN",
-    "token_revoked": "check MONITORING_SLACK_TOKEN",
-    "token_expired": "check MONITORING_SLACK_TOKEN",
-    "account_inactive": "check MONITORING_SLACK_TOKEN",
+    "invalid_auth": "check {token}",
+    "not_authed": "check {token}",
+    "token_revoked": "check {token}",
+    "token_expired": "check {token}",
+    "account_inactive": "check {token}",
     "missing_scope": "give the bot the scope chat:write",
     "not_in_channel": "invite the bot to the channel, or give it the scope chat:write.public",
-    "channel_not_found": "check MONITORING_SLACK_CHANNEL, and invite the bot if the channel is private",
-    "no_service": "the webhook was removed; check MONITORING_SLACK_WEBHOOK",
-    "no_team": "check MONITORING_SLACK_WEBHOOK",
-    "invalid_token": "check MONITORING_SLACK_WEBHOOK",
+    "channel_not_found": "check the channel's name, and invite the bot if the channel is private",
+    "no_service": "the webhook was removed; check {webhook}",
+    "no_team": "check {webhook}",
+    "invalid_token": "check {webhook}",
 }
+
+_WHERE = {
+    "channel_not_found",
+    "not_in_channel",
+    "is_archived",
+    "thread_not_found",
+    "message_not_found",
+    "cannot_reply_to_message",
+}
+"""Codes of a thread that is not there any more."""
 
 _silent = logging.Logger("slack", level=logging.CRITICAL + 1)
 """For slack-sdk, which would log addresses and bodies. Nothing is lost: every failure becomes a DeliveryError."""
@@ -61,16 +74,17 @@ _silent = logging.Logger("slack", level=logging.CRITICAL + 1)
 class SlackChannel:
     """Posts digests to one Slack channel: with a bot token, or without one through an incoming webhook."""
 
-    name = "slack"
-
     def __init__(
         self,
         *,
+        name: str = "slack",
         token: SecretStr | None = None,
         webhook: SecretStr | None = None,
         channel: str = "#ml-alerts",
         base_url: str = API_URL,
-        timeout: int = TIMEOUT,
+        timeout: float = TIMEOUT,
+        token_name: str = "MONITORING_SLACK_TOKEN",  # noqa: S107 - a variable's name
+        webhook_name: str = "MONITORING_SLACK_WEBHOOK",
     ) -> None:
         if not (token and token.get_secret_value()) and not (webhook and webhook.get_secret_value()):
             raise ValueError("a Slack channel needs a bot token or a webhook")
@@ -79,6 +93,18 @@ class SlackChannel:
         self._channel = channel
         self._base_url = base_url
         self._timeout = timeout
+        self._name = name
+        self._variables = {"token": token_name, "webhook": webhook_name}
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._name
+
+    @property
+    def threads(self) -> bool:
+        """Whether messages about one incident are put into one thread: a bot can, a webhook cannot."""
+        return self._token is not None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self | None:
@@ -97,61 +123,104 @@ class SlackChannel:
         how = f"bot in {self._channel}" if self._token else "webhook"
         return f"SlackChannel({how})"
 
-    def send(self, digest: Digest) -> str:
+    def send(self, digest: Digest, *, thread: str | None = None) -> str:
         """Post the digest. The receipt is `channel/timestamp` of the message, or `ok` from a webhook.
 
         Raises DeliveryError: permanent for refusals (token, channel, message), otherwise worth another try.
         """
-        text, blocks = fallback_text(digest), render_slack(digest)
-        problem: DeliveryError | None = None
-        try:
-            if self._token is not None:
-                return self._post(self._token, text, blocks)
-            return self._call_webhook(text, blocks)
-        except DeliveryError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, its words may hold secrets
-            problem = _network_problem(error)
-        raise problem  # outside of the handler: the transport's error, which may hold secrets, is not chained
+        return self.say(message_of(digest), key=digest.dedup_key, thread=thread)
 
-    def _post(self, token: SecretStr, text: str, blocks: list[SlackBlock]) -> str:
+    def say(self, message: Message, *, key: str, thread: str | None = None) -> str:  # noqa: ARG002 - Slack has no keys
+        """Post any message; as a reply where `thread` is the receipt of a message of the bot's."""
+        text, blocks = fallback_of(message), blocks_of(message)
+        problem: DeliveryError
+        try:
+            return within(self._timeout, lambda: self._deliver(text, blocks, thread))
+        except DeliveryError as error:
+            problem = DeliveryError(str(error), permanent=error.permanent, retry_after=error.retry_after)
+        except TooSlowError:
+            problem = DeliveryError(f"Slack gave no answer within {self._timeout:g} s")
+        except Exception as error:  # noqa: BLE001 - whatever it is, its words may hold secrets
+            problem = _network_problem(error, self._variables["webhook"])
+        raise problem  # outside of the handlers: the transport's error, which may hold secrets, is not chained
+
+    def _deliver(self, text: str, blocks: list[SlackBlock], thread: str | None) -> str:
+        if self._token is None:
+            return self._call_webhook(text, blocks)
+        parent = _THREAD.fullmatch(thread or "")
+        if parent is None:
+            return self._post(self._token, text, blocks, self._channel)
+        try:
+            return self._post(self._token, text, blocks, parent["channel"], thread_ts=parent["ts"])
+        except _GoneError:
+            return self._post(self._token, text, blocks, self._channel)
+
+    def _post(
+        self,
+        token: SecretStr,
+        text: str,
+        blocks: list[SlackBlock],
+        channel: str,
+        *,
+        thread_ts: str | None = None,
+    ) -> str:
         from slack_sdk import WebClient
         from slack_sdk.errors import SlackApiError
 
         client = WebClient(
             token.get_secret_value(),
             base_url=self._base_url,
-            timeout=self._timeout,
+            timeout=math.ceil(self._timeout),
             logger=_silent,
             retry_handlers=[],
         )
         refused: SlackApiError | None = None
         try:
             answer = client.chat_postMessage(
-                channel=self._channel, text=text, blocks=blocks, unfurl_links=False, unfurl_media=False
+                channel=channel,
+                text=text,
+                blocks=blocks,
+                unfurl_links=False,
+                unfurl_media=False,
+                thread_ts=thread_ts,
             )
             return f"{answer.get('channel')}/{answer.get('ts')}"
         except SlackApiError as error:
             refused = error
         response = refused.response
         code = response.get("error") if isinstance(response.data, dict) else None
-        raise _refusal(response.status_code, str(code or ""), response.headers)
+        if thread_ts is not None and code in _WHERE:
+            raise _GoneError
+        raise _refusal(response.status_code, str(code or ""), response.headers, self._variables)
 
     def _call_webhook(self, text: str, blocks: list[SlackBlock]) -> str:
         from slack_sdk.webhook import WebhookClient
 
         assert self._webhook is not None  # noqa: S101 - __init__ made sure of one of the two
         client = WebhookClient(
-            self._webhook.get_secret_value(), timeout=self._timeout, logger=_silent, retry_handlers=[]
+            self._webhook.get_secret_value(),
+            timeout=math.ceil(self._timeout),
+            logger=_silent,
+            retry_handlers=[],
         )
         response = client.send(text=text, blocks=blocks)
         body = response.body.strip()
         if response.status_code == 200 and body == "ok":
             return "ok"
-        raise _refusal(response.status_code, body, response.headers)
+        raise _refusal(response.status_code, body, response.headers, self._variables)
 
 
-def _refusal(status: int, code: str, headers: Mapping[str, str]) -> DeliveryError:
+_THREAD = re.compile(r"(?P<channel>[A-Z0-9]{2,30})/(?P<ts>\d{1,12}\.\d{1,9})")
+"""A receipt of a bot's message."""
+
+
+class _GoneError(Exception):
+    """The thread is not there any more."""
+
+
+def _refusal(
+    status: int, code: str, headers: Mapping[str, str], variables: Mapping[str, str]
+) -> DeliveryError:
     """What Slack answered, as an error of ours."""
     known = (
         code if re.fullmatch(r"[a-z][a-z0-9_-]{0,60}", code) else ""
@@ -164,7 +233,7 @@ def _refusal(status: int, code: str, headers: Mapping[str, str]) -> DeliveryErro
         return DeliveryError(f"Slack is not available ({known or f'HTTP {status}'})")
     if status == 408 or (status < 400 and not known):
         return DeliveryError(f"Slack gave no answer that can be understood (HTTP {status})")
-    hint = f"; {_HINTS[known]}" if known in _HINTS else ""
+    hint = f"; {_HINTS[known].format(**variables)}" if known in _HINTS else ""
     return DeliveryError(f"Slack refused the message: {known or f'HTTP {status}'}{hint}", permanent=True)
 
 
@@ -175,7 +244,7 @@ def _seconds(headers: Mapping[str, str]) -> float | None:
     return None
 
 
-def _network_problem(error: Exception) -> DeliveryError:
+def _network_problem(error: Exception, webhook: str) -> DeliveryError:
     """A failure on the way to Slack, without the transport's words."""
     reason = error.reason if isinstance(error, URLError) else error
     if isinstance(reason, (OSError, http.client.HTTPException, UnicodeError)) and not isinstance(
@@ -184,7 +253,6 @@ def _network_problem(error: Exception) -> DeliveryError:
         what = reason.strerror if isinstance(reason, OSError) and reason.strerror else type(reason).__name__
         return DeliveryError(f"Slack cannot be reached: {what}")
     return DeliveryError(
-        f"Slack's address cannot be used ({type(error).__name__}); check MONITORING_SLACK_WEBHOOK or "
-        "MONITORING_SLACK_API_URL",
+        f"Slack's address cannot be used ({type(error).__name__}); check {webhook} or the address of the API",
         permanent=True,
     )

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from monitoring_pipeline.alerting.digests import Digest, Escalation
-from monitoring_pipeline.alerting.messages import Facts, Item, Items, Message, Table, message_of
+from monitoring_pipeline.alerting.formats.sparkline import sparkline
+from monitoring_pipeline.alerting.messages import Chart, Facts, Item, Items, Message, Table, message_of
 
 MAX_BLOCKS = 50
 MAX_HEADER = 150
@@ -31,7 +32,12 @@ def render_slack(digest: Digest) -> list[SlackBlock]:
 
 def fallback_text(digest: Digest) -> str:
     """The digest in one line: for notifications, screen readers and clients without blocks."""
-    return _fit([message_of(digest).summary], MAX_FALLBACK)
+    return fallback_of(message_of(digest))
+
+
+def fallback_of(message: Message) -> str:
+    """Any message in one line."""
+    return _fit([message.summary], MAX_FALLBACK)
 
 
 def blocks_of(message: Message) -> list[SlackBlock]:
@@ -47,6 +53,12 @@ def blocks_of(message: Message) -> list[SlackBlock]:
                 blocks += _items(block)
             case Table():
                 blocks.append(_table(block))
+            case Chart():
+                lines = [
+                    f"*{_escape(block.title)}*",
+                    f"`{sparkline(block.values)}`  {_escape(block.caption)}",
+                ]
+                blocks.append(_section(lines))
     footer = [_link(message.link)] if message.link and len(_escape(message.link)) < MAX_URL else []
     room = MAX_BLOCKS - len(footer)
     if len(blocks) > room:

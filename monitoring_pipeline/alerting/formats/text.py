@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from rich.cells import cell_len, chop_cells, set_cell_size
 
 from monitoring_pipeline.alerting.digests import Digest
-from monitoring_pipeline.alerting.messages import Block, Facts, Items, Message, Table, message_of
+from monitoring_pipeline.alerting.formats.sparkline import sparkline
+from monitoring_pipeline.alerting.messages import Block, Chart, Facts, Items, Message, Table, message_of
 
 WIDTH = 100
 
@@ -39,6 +40,12 @@ def _draw(block: Block) -> list[str]:
             return _items(block)
         case Table():
             return _table(block)
+        case Chart():
+            drawn = sparkline(block.values)
+            return [
+                *_wrap(block.title, hanging=_INDENT),
+                *_wrap(f"{_INDENT}{drawn}  {block.caption}", hanging=_INDENT),
+            ]
 
 
 def _facts(block: Facts) -> list[str]:

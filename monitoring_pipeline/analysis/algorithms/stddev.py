@@ -2,7 +2,8 @@
 
 mean ± factor·σ with σ = √(Σ(x − mean)² / (n − 1)); a baseline of one point takes σ = √mean, as for a count. Static
 thresholds limit the bounds: with `limitType` "or" the bounds never lie outside `minLowerThreshold` and
-`maxUpperThreshold`, with "and" the target must leave the static threshold as well.
+`maxUpperThreshold`, with "and" the target must leave the static threshold as well. `params.leastChange` makes the band at
+least so wide, as a share of the mean.
 
 `params` can clean the baseline first: of outliers (`enableGrubb`, `grubbSignificance`), of buckets that were anomalies
 themselves (`enableAlertsFilter`), or by replacing those (`enableAnomalyReplacement`, `alpha`, `lambdaKeep`, `seed`),
@@ -38,6 +39,7 @@ from monitoring_pipeline.errors import AnalysisError
 name = "stddev"
 needs: Needs = "series"
 parameters = (
+    "leastChange",
     "enableGrubb",
     "grubbSignificance",
     "enableAlertsFilter",

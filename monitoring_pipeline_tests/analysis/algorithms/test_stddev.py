@@ -50,6 +50,18 @@ def test_any_change_of_a_constant_is_an_anomaly() -> None:
     assert not judge(config_of(), 5.0, [5.0, 5.0, 5.0]).anomaly[0, 0]
 
 
+def test_the_band_is_at_least_as_wide_as_the_least_change_that_matters() -> None:
+    baseline = [10.0, 10.0, 10.0, 10.0]
+    config = config_of(factor=3, params={"leastChange": "0.05"})
+    assert [bool(judge(config, target, baseline).anomaly[0, 0]) for target in (10.4, 9.6, 10.6, 9.4)] == [
+        False, False, True, True,
+    ]  # fmt: skip
+    wide = [5.0, 15.0, 5.0, 15.0]
+    assert judge(config, 12.0, wide).upper == judge(config_of(factor=3), 12.0, wide).upper
+    with pytest.raises(AnalysisError, match=r"params\.leastChange is 'much'"):
+        judge(config_of(params={"leastChange": "much"}), 12.0, wide)
+
+
 def test_limit_and_keeps_the_calculated_bound_of_the_side_without_a_threshold() -> None:
     verdicts = judge(config_of(factor=1, limitType="and", maxUpperThreshold=100), -50.0, [9.0, 10.0, 11.0])
     assert (verdicts.lower[0, 0], verdicts.upper[0, 0]) == (9.0, 100.0)
