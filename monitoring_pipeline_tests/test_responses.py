@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from monitoring_pipeline import pipeline, responses
+from monitoring_pipeline.alerting.formats.text import render_text
 from monitoring_pipeline.errors import UsageError
 from monitoring_pipeline.reanalysis import reanalyze
 from monitoring_pipeline.replay import replay
@@ -292,6 +293,7 @@ def test_an_incident_upstream_is_named_as_the_likely_cause(home: Path) -> None:
         (digest,) = pipeline.notify(workspace, "invoices").digests
         (ours,) = responses.listed(workspace, ["invoices"])
         assert [one.likely_cause for one in digest.incidents] == ["orders: Rows down"]
+        assert "likely cause: orders: Rows down" in render_text(digest)
         assert (ours.incident.likely_cause, only(workspace).incident.likely_cause) == (
             "orders: Rows down",
             None,

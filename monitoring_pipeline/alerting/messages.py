@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from monitoring_pipeline.alerting.anomalies import Anomaly
+from monitoring_pipeline.alerting.anomalies import Anomaly, worst_first
 from monitoring_pipeline.alerting.digests import Digest, Escalation, Tally
 from monitoring_pipeline.alerting.evidence import caption
 from monitoring_pipeline.alerting.figures import how_many, moment, name, segment_name, span
@@ -108,13 +108,16 @@ def issues(severity: int, count: int | None = None) -> str:
 
 
 def message_of(digest: Digest) -> Message:
-    """The message of a digest: what happened first, then where, then the newest anomalies one by one."""
+    """The message of a digest: what happened first, then where, then the worst anomalies one by one."""
     title = f"{name(digest.dataset)}: {issues(digest.severity, digest.anomaly_count)}"
     worst = digest.incidents[0] if digest.incidents else None
     said = worst.worst.sentence if worst else digest.sample[0].sentence
     blocks: list[Block] = [_facts(digest)]
     if digest.anomaly_count == 1 or not digest.incidents:
-        only = tuple(Item(anomaly.sentence, _moved(anomaly, digest)) for anomaly in digest.sample[:1])
+        only = tuple(
+            Item(anomaly.sentence, (*_moved(anomaly, digest), *_cause(worst)))
+            for anomaly in digest.sample[:1]
+        )
         blocks.append(Items("What happened", only))
         blocks += _charts(digest)
     else:
@@ -122,7 +125,7 @@ def message_of(digest: Digest) -> Message:
         blocks += _charts(digest)
         blocks.extend(_tables(digest))
         if digest.anomaly_count > digest.incident_count:
-            blocks.append(_newest(digest))
+            blocks.append(_worst(digest))
     when = span(digest.period.start, digest.last_bucket, digest.granularity)
     return Message(digest.level, title, f"{title}, {when} — {said}", tuple(blocks), digest.link)
 
@@ -189,13 +192,23 @@ def _incident_details(incident: Incident, digest: Digest) -> tuple[str, ...]:
     when = span(incident.start, incident.last_bucket, incident.worst.granularity)
     state = "resolved" if incident.status is Status.RESOLVED else "open"
     count = how_many(incident.anomaly_count, "anomaly", "anomalies")
-    lines = [incident.worst.sentence, *_moved(incident.worst, digest), f"{when}, {state}, {count}"]
+    lines = [
+        incident.worst.sentence,
+        *_moved(incident.worst, digest),
+        *_cause(incident),
+        f"{when}, {state}, {count}",
+    ]
     others = [column for column in incident.columns if column != incident.worst.column]
     if others:
         lines.append(f"also {_some([f'`{name(column)}`' for column in others])}")
     if incident.only_segments and len(incident.segments) > 1:
         lines.append(f"segments {_some([segment_name(segment) for segment in incident.segments], '; ')} only")
     return tuple(lines)
+
+
+def _cause(incident: Incident | None) -> tuple[str, ...]:
+    """What went wrong before, in a dataset that this one is made from."""
+    return (f"likely cause: {incident.likely_cause}",) if incident and incident.likely_cause else ()
 
 
 def _some(names: Sequence[str], separator: str = ", ") -> str:
@@ -233,13 +246,13 @@ def _row(label: str, tally: Tally, digest: Digest) -> tuple[str, ...]:
     return label, f"{tally.anomalies:,}", first, last
 
 
-def _newest(digest: Digest) -> Items:
-    shown = list(digest.sample[:ANOMALIES_SHOWN])
+def _worst(digest: Digest) -> Items:
+    shown = sorted(digest.sample, key=worst_first)[:ANOMALIES_SHOWN]
     left = digest.anomaly_count - sum(anomaly.count for anomaly in shown)
     for key in reversed([_ORDERS[one] for one in digest.order if one in _ORDERS]):
-        shown.sort(key=key)  # stable: what is equal stays newest first
+        shown.sort(key=key)  # stable: what is equal stays worst first
     return Items(
-        "Newest anomalies",
+        "Worst anomalies",
         tuple(Item(f"{moment(one.bucket, digest.granularity)}  {one.sentence}") for one in shown),
         how_many(left, "more anomaly", "more anomalies") if left > 0 else None,
     )

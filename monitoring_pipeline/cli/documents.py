@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,22 +35,28 @@ if TYPE_CHECKING:
 def validate(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="Monitor documents or dataset descriptions; the workspace unless given."),
+        typer.Argument(
+            help="Monitor documents, dataset descriptions, channels.yaml; the workspace unless given."
+        ),
     ] = None,
 ) -> None:
-    """Check monitor documents and dataset descriptions: every problem at once, with its place.
+    """Check monitor documents, dataset descriptions and `channels.yaml`: every problem at once, with its place.
 
     **Example**  `monitor validate data/datasets/orders/monitors.json`
     """
+    from monitoring_pipeline.config.channels import CHANNELS_FILE, load_channels
     from monitoring_pipeline.config.dataset import load_dataset
     from monitoring_pipeline.config.document import load_document
     from monitoring_pipeline.errors import DocumentError
     from monitoring_pipeline.workspace import DATASET_FILE, DOCUMENT_FILE, own_metrics
 
     home = _with_plug_ins()
-    paths = files or sorted(
-        path for name in (DATASET_FILE, DOCUMENT_FILE) for path in (home / "datasets").glob(f"*/{name}")
-    )
+    paths = files or [
+        *sorted(
+            path for name in (DATASET_FILE, DOCUMENT_FILE) for path in (home / "datasets").glob(f"*/{name}")
+        ),
+        *home.glob(CHANNELS_FILE),
+    ]
     if not paths:
         fail(
             UsageError(
@@ -60,9 +66,11 @@ def validate(
     broken = 0
     for path in paths:
         try:
-            if path.suffix in {".yaml", ".yml"}:
+            warnings: Sequence[Problem] = ()
+            if path.name == CHANNELS_FILE:
+                load_channels(path.parent)
+            elif path.suffix in {".yaml", ".yml"}:
                 own_metrics(load_dataset(path), source=str(path))
-                warnings = ()
             else:
                 loaded = load_document(path)
                 warnings = (*loaded.warnings, *_idle_analyzers(loaded.document, path.parent))

@@ -14,7 +14,7 @@ from monitoring_pipeline_tests.alerting.hostile import DIGESTS, digest_of
 EU = segment_key({"region": "EU"})
 
 
-def test_a_digest_reads_from_what_happened_to_the_newest_anomalies() -> None:
+def test_a_digest_reads_from_what_happened_to_the_worst_anomalies() -> None:
     results = [
         *(result("income", day(number), segment=EU) for number in (-2, -1, 0)),
         result("age", day(0), metric_value=0.05),
@@ -55,11 +55,11 @@ Segments
   region=EU          3  2026-01-29  2026-01-31
   all data           2  2026-01-25  2026-01-31
 
-Newest anomalies
+Worst anomalies
   • 2026-01-31  `income` nulls 14.1 %, expected 0–1.2 % (last 14 days), segment region=EU
-  • 2026-01-31  `age` nulls 5 %, expected 0–1.2 % (last 14 days)
   • 2026-01-30  `income` nulls 14.1 %, expected 0–1.2 % (last 14 days), segment region=EU
   • 2026-01-29  `income` nulls 14.1 %, expected 0–1.2 % (last 14 days), segment region=EU
+  • 2026-01-31  `age` nulls 5 %, expected 0–1.2 % (last 14 days)
   • 2026-01-25  rows 120, expected at least 1,000 (last 14 days)
 
 http://localhost:3000/assets/lead-scoring

@@ -30,6 +30,16 @@ def write(home: Path, port: int = 9) -> None:
     )
 
 
+def test_validate_checks_the_file_too(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert "channels.yaml" in monitor(tmp_path, "validate").stdout
+    with (tmp_path / "channels.yaml").open("a") as file:
+        file.write("routes: {critical: [nobody]}\n")
+    refused = monitor(tmp_path, "validate")
+    assert refused.exit_code == 2
+    assert "nobody" in refused.stderr
+
+
 def test_the_list_says_what_is_missing(tmp_path: Path) -> None:
     write(tmp_path)
     listed = monitor(tmp_path, "channels", "--json", HOOK_URL="http://hush7.example")
