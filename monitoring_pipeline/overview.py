@@ -204,6 +204,11 @@ def undelivered(workspace: Workspace, dataset_id: str, *, tried: bool = False) -
     return lines
 
 
+def refused(workspace: Workspace) -> set[str]:
+    """The datasets with messages that were tried and that no channel has accepted."""
+    return backlogs.refused(workspace.store) & workspace.catalog.datasets.keys()
+
+
 def outbox(workspace: Workspace) -> list[str]:
     """Names of the deliveries that could be sent now, with the attempts behind them; empty when nothing waits."""
     return [f"{pk}:{attempts}" for pk, attempts in digests.due_deliveries(workspace.store, workspace.now())]

@@ -340,6 +340,11 @@ def _addressing(workspace: Workspace, dataset_id: str) -> moments.Address:
     return address_all
 
 
+def holding(workspace: Workspace) -> list[str]:
+    """The datasets some of whose monitors hold something back for the moment of their schedule."""
+    return sorted(held_back.waiting(workspace.store) & workspace.catalog.datasets.keys())
+
+
 def tell_what_is_due(
     workspace: Workspace, dataset_id: str, pending: readiness.Pending | None = None
 ) -> Notified:
@@ -356,10 +361,8 @@ def deliver(workspace: Workspace, *, channels: Mapping[str, Channel] | None = No
     First what has become due without a run is recorded: what monitors held back until now (`tell_what_is_due`), and what
     is to be said of incidents and channels (`outgoing`).
     """
-    waiting = held_back.waiting(workspace.store)
-    for dataset_id in workspace.catalog.datasets if waiting else ():
-        if workspace.ref(dataset_id).pk in waiting:
-            tell_what_is_due(workspace, dataset_id)
+    for dataset_id in holding(workspace):
+        tell_what_is_due(workspace, dataset_id)
     return outgoing.send(workspace, channels=channels)
 
 

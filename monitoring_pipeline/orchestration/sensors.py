@@ -116,6 +116,7 @@ def _tick(
     waiting: list[str] = []
     last = context.cursor
     lookout.begin(workspace)
+    holding = {*pipeline.holding(workspace)}
     has_looked = False
     for dataset_id in _rotated(sorted(starts), context.cursor):
         if len(requests) >= REQUESTS_PER_TICK:
@@ -141,7 +142,8 @@ def _tick(
         events += _staleness(context, look, told)
         waiting += [f"{dataset_id}: {line}" for line in look.pending.summary()]
         try:
-            pipeline.tell_what_is_due(workspace, dataset_id, look.pending)
+            if dataset_id in holding:
+                pipeline.tell_what_is_due(workspace, dataset_id, look.pending)
         except MonitoringError as error:
             context.log.error(f"{dataset_id}: digests by the calendar: {error}")
     requests += _delivery(context, workspace)
@@ -249,8 +251,9 @@ def _undelivered(
     context: dg.SensorEvaluationContext, workspace: Workspace, told: _Told, dataset_ids: Sequence[str]
 ) -> Iterator[dg.AssetObservation]:
     """Messages that no channel takes, as an observation whenever there are others than before."""
+    refused = overview.refused(workspace)
     for dataset_id in dataset_ids:
-        lines = overview.undelivered(workspace, dataset_id, tried=True)
+        lines = overview.undelivered(workspace, dataset_id, tried=True) if dataset_id in refused else []
         if lines == told.undelivered.get(dataset_id, []):
             continue
         told.undelivered[dataset_id] = lines

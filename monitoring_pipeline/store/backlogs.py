@@ -93,6 +93,19 @@ def unsent(store: Store, ref: DatasetRef) -> list[Unsent]:
         ]
 
 
+def refused(store: Store) -> set[str]:
+    """The ids of the datasets with messages that were tried and not accepted, of all organisations."""
+    tried = (
+        sa.select(_digest.c.dataset)
+        .join(_delivery, _delivery.c.digest == _digest.c.pk)
+        .where(_delivery.c.state.in_(["pending", "failed"]), _delivery.c.attempts > 0)
+    )
+    with store.read() as connection:
+        return set(
+            connection.execute(sa.select(_dataset.c.dataset_id).where(_dataset.c.pk.in_(tried))).scalars()
+        )
+
+
 @dataclass(frozen=True)
 class Backlog:
     """What a channel has not accepted: how many messages wait and were given up, and the oldest one's dataset."""

@@ -71,10 +71,12 @@ def held_back(store: Store, ref: DatasetRef) -> HeldBack:
         return _read(connection, ref)
 
 
-def waiting(store: Store) -> set[int]:
-    """The row numbers of the datasets of which anything is held back."""
+def waiting(store: Store) -> set[str]:
+    """The ids of the datasets of which anything is held back, of all organisations."""
+    held = sa.select(_held.c.dataset).distinct()
+    query = sa.select(schema.dataset.c.dataset_id).where(schema.dataset.c.pk.in_(held))
     with store.read() as connection:
-        return set(connection.execute(sa.select(_held.c.dataset).distinct()).scalars())
+        return set(connection.execute(query).scalars())
 
 
 def release(
